@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0
+# Each target is a script of pipeline/ (or qemu/, checks/) with its dependencies.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+##@ The tree
+fetch: ## get the base package into build/base
+	@pipeline/fetch
+
+tree: fetch ## assemble build/linux: base, patches, overlay
+	@pipeline/need tree
+	@pipeline/tree
+
+guard: tree ## check the rules of patches and overlay
+	@pipeline/guard
+
+refresh: fetch ## write the patches back from build/linux
+	@pipeline/refresh
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: fetch tree guard refresh clean help

@@ -1,0 +1,4 @@
+# The base: Debian's linux-source-6.1. Read by make and by sh.
+BASE_VERSION=6.1.192-2
+BASE_DEB_SHA256=ae95fe63d4c553f8d0e6c86cb1ab566f3894a43743eb19ab585cd97d82f26514
+BASE_TAR_SHA256=4d415b3d364834fd818270e88813e90323bbfce4f519a0e6bd4940ddcd7df693

@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# Shared by the scripts of this folder: messages, the lock, and the two lists
+# that define the tree (patches in order, overlay files).
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$top"
+
+export LC_ALL=C
+
+# Top-level folders of the kernel that may hold overlay files.
+overlay_dirs=(Documentation arch include mm tools virt)
+
+tree=build/linux
+state=build/state
+
+say()
+{
+	printf '%s: %s\n' "${0##*/}" "$*"
+}
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# take_lock NAME: one writer at a time for a part of build/.
+take_lock()
+{
+	mkdir -p build
+	exec 9>"build/.lock-$1"
+	flock 9
+}
+
+# Patches in order, as paths relative to patches/.
+series()
+{
+	sed -e 's/[[:space:]]*#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' patches/series
+}
+
+# New kernel files: whatever git does not ignore under a kernel-named folder.
+overlay_files()
+{
+	local dir dirs=() path
+
+	for dir in "${overlay_dirs[@]}"; do
+		[ ! -d "$dir" ] || dirs+=("$dir")
+	done
+	[ ${#dirs[@]} -gt 0 ] || return 0
+	git ls-files --cached --others --exclude-standard -- "${dirs[@]}" | sort -u |
+	while read -r path; do
+		[ ! -e "$path" ] || printf '%s\n' "$path"
+	done
+}
+
+# patched_files PATCH...: kernel paths that the patches edit.
+patched_files()
+{
+	[ $# -gt 0 ] || return 0
+	sed -n -e 's,^+++ [^/]*/\([^[:space:]]*\).*,\1,p' "$@" | sort -u
+}
+
+base_commit()
+{
+	git -C "$tree" rev-parse --verify --quiet base^0 ||
+		die "$tree has no base commit; run 'make clean tree'"
+}

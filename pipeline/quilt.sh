@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# How quilt is driven here. Expects lib.sh.
+#
+# $tree/patches is a link to patches/. While patches come off it points to
+# $state/applied, the copy of what was applied, so that quilt can verify that
+# nothing else is lost (pop -R).
+
+q()
+{
+	(cd $tree && quilt --quiltrc /dev/null "$@")
+}
+
+applied()
+{
+	cat $tree/.pc/applied-patches 2>/dev/null || :
+}
+
+# How many applied patches are still what patches/series wants, in its order.
+patches_in_place()
+{
+	local n=0 want have
+
+	while read -r want have; do
+		[ "$want" = "$have" ] || break
+		cmp -s "patches/$want" "$state/applied/$want" || break
+		n=$((n + 1))
+	done < <(paste -d ' ' <(series) <(applied))
+	echo $n
+}
+
+use_patches()
+{
+	ln -sfn "$1" $tree/patches
+}
+
+# pop_to N: take off all applied patches but the first N.
+pop_to()
+{
+	local drop rc=0
+
+	drop=$(($(applied | wc -l) - $1))
+	[ $drop -gt 0 ] || return 0
+	use_patches ../state/applied
+	q pop -q -R $drop >build/state/quilt.log 2>&1 || rc=$?
+	use_patches ../../patches
+	[ $rc -eq 0 ] || cat build/state/quilt.log >&2
+	return $rc
+}
+
+# Copy the applied patches and their order to $state/applied.
+remember_applied()
+{
+	local patch
+
+	rm -rf $state/applied
+	mkdir -p $state/applied
+	applied >$state/applied/series
+	while read -r patch; do
+		mkdir -p "$state/applied/${patch%/*}"
+		cp "patches/$patch" "$state/applied/$patch"
+	done < <(applied)
+}
+
+push_rest()
+{
+	local rc=0
+
+	if [ "$(series | wc -l)" -gt "$(applied | wc -l)" ]; then
+		q push -q -a --fuzz=0 >build/state/quilt.log 2>&1 || rc=$?
+	fi
+	remember_applied
+	[ $rc -eq 0 ] || tail -n 20 build/state/quilt.log >&2
+	return $rc
+}
+
+# Files that patches touch now or will touch; their mtimes are kept if they come
+# out the same.
+save_mtimes()
+{
+	local patch patches=()
+
+	while read -r patch; do
+		[ ! -f "$patch" ] || patches+=("$patch")
+	done < <(series | sed 's,^,patches/,'; applied | sed "s,^,$state/applied/,")
+	rm -rf $state/saved
+	mkdir -p $state/saved
+	patched_files "${patches[@]}" | while read -r path; do
+		[ ! -f "$tree/$path" ] || (cd $tree && cp -p --parents "$path" ../state/saved)
+	done
+}
+
+restore_mtimes()
+{
+	(cd $state/saved && find . -type f) | while read -r path; do
+		! cmp -s "$state/saved/$path" "$tree/$path" ||
+			touch -r "$state/saved/$path" "$tree/$path"
+	done
+	rm -rf $state/saved
+}
