@@ -3,14 +3,16 @@
 # that define the tree (patches in order, overlay files).
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$top"
+cd "$top" || exit 1
 
 export LC_ALL=C
 
 # Top-level folders of the kernel that may hold overlay files.
 overlay_dirs=(Documentation arch include mm tools virt)
 
+# shellcheck disable=SC2034
 tree=build/linux
+# shellcheck disable=SC2034
 state=build/state
 
 say()
@@ -62,6 +64,6 @@ patched_files()
 
 base_commit()
 {
-	git -C "$tree" rev-parse --verify --quiet base^0 ||
+	git -C "$tree" rev-list --max-parents=0 HEAD 2>/dev/null ||
 		die "$tree has no base commit; run 'make clean tree'"
 }

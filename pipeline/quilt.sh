@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2086,SC2154
 # How quilt is driven here. Expects lib.sh.
 #
 # $tree/patches is a link to patches/. While patches come off it points to
