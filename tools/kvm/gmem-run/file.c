@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The guest_memfds made here.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "preload.h"
+
+/* Out of the way: some programs expect the lowest numbers for themselves. */
+#define OWNED_FD_MIN	256
+
+static struct gmem_vec files = GMEM_VEC(struct gmem_file);
+
+int gmem_file_create(int vm_fd, u64 size)
+{
+	struct kvm_create_guest_memfd create = {
+		.size = size,
+		.flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED,
+	};
+	int fd, high;
+
+	fd = gmem_sys_ioctl(vm_fd, KVM_CREATE_GUEST_MEMFD, &create);
+	if (fd < 0)
+		return fd;
+	high = gmem_sys_fcntl(fd, F_DUPFD_CLOEXEC, OWNED_FD_MIN);
+	if (high < 0) {
+		gmem_sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
+		return fd;
+	}
+	close(fd);
+	return high;
+}
+
+/* The pointer is good until another file is added or one is closed. */
+struct gmem_file *gmem_file_add(int fd, bool owned)
+{
+	struct gmem_file *file;
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return NULL;
+	file = gmem_vec_add(&files);
+	if (!file)
+		return NULL;
+	file->dev = st.st_dev;
+	file->ino = st.st_ino;
+	file->size = (u64)st.st_size;
+	file->fd = fd;
+	file->owned = owned;
+	return file;
+}
+
+void gmem_file_forget(struct gmem_file *file)
+{
+	gmem_vec_remove(&files, (size_t)(file - (struct gmem_file *)files.data));
+}
+
+struct gmem_file *gmem_file_find(dev_t dev, ino_t ino)
+{
+	size_t i;
+
+	for (i = 0; i < files.nr; i++) {
+		struct gmem_file *file = gmem_vec_at(&files, i);
+
+		if (file->ino == ino && file->dev == dev)
+			return file;
+	}
+	return NULL;
+}
+
+struct gmem_file *gmem_file_of_vma(const struct gmem_vma *vma)
+{
+	return vma->ino ? gmem_file_find(vma->dev, vma->ino) : NULL;
+}
+
+struct gmem_file *gmem_file_of_fd(int fd)
+{
+	struct stat st;
+
+	if (!files.nr || fstat(fd, &st))
+		return NULL;
+	return gmem_file_find(st.st_dev, st.st_ino);
+}
+
+/* The VMM may have closed the number, or have the file under another one. */
+int gmem_file_fd(struct gmem_file *file)
+{
+	struct gmem_vec fds = GMEM_VEC(int);
+	int ret;
+
+	if (gmem_fd_is(file->fd, file->dev, file->ino))
+		return file->fd;
+	ret = gmem_fds_find(file->dev, file->ino, &fds);
+	if (!ret && fds.nr)
+		file->fd = *(int *)gmem_vec_at(&fds, 0);
+	else
+		file->fd = -1;
+	gmem_vec_free(&fds);
+	return file->fd;
+}
+
+/* An open guest_memfd keeps its VM alive, so it goes with its last mapping. */
+void gmem_file_unmapped(uintptr_t start, uintptr_t end)
+{
+	size_t i = 0;
+
+	while (i < files.nr) {
+		struct gmem_file *file = gmem_vec_at(&files, i);
+		uintptr_t from = start > file->addr ? start : file->addr;
+		uintptr_t last = file->addr + file->size;
+		uintptr_t to = end < last ? end : last;
+
+		if (!file->owned || from >= to) {
+			i++;
+			continue;
+		}
+		file->unmapped += to - from;
+		if (file->unmapped < file->size) {
+			i++;
+			continue;
+		}
+		if (gmem_fd_is(file->fd, file->dev, file->ino))
+			close(file->fd);
+		gmem_file_forget(file);
+	}
+}
+
+/*
+ * MADV_DONTNEED on private memory gives it back and makes it zero. On the
+ * mapping of a file it only drops page table entries, so punch a hole as well.
+ */
+void gmem_file_discard(uintptr_t start, uintptr_t end)
+{
+	size_t i;
+
+	for (i = 0; i < files.nr; i++) {
+		struct gmem_file *file = gmem_vec_at(&files, i);
+		uintptr_t from = start > file->addr ? start : file->addr;
+		uintptr_t last = file->addr + file->size;
+		uintptr_t to = end < last ? end : last;
+
+		if (!file->owned || file->unmapped || from >= to)
+			continue;
+		if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE |
+			      FALLOC_FL_KEEP_SIZE, (off_t)(from - file->addr),
+			      (off_t)(to - from)))
+			gmem_verbose("%#lx-%#lx: punching a hole: %m", from,
+				     to);
+	}
+}
+
+bool gmem_file_any(void)
+{
+	return files.nr != 0;
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The interposed functions. They find out whether a call concerns us, and hand
+ * everything else to the kernel as it came.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "preload.h"
+
+#define EXPORT		__attribute__((visibility("default")))
+
+__attribute__((constructor)) static void hooks_init(void)
+{
+	gmem_options_read();
+	on_exit(gmem_report_at_exit, NULL);
+}
+
+static int finish(int ret, int saved)
+{
+	errno = ret < 0 ? -ret : saved;
+	return ret < 0 ? -1 : ret;
+}
+
+static int create_vm(int fd, unsigned long request, void *arg)
+{
+	int ret = gmem_sys_ioctl(fd, request, arg);
+
+	if (ret >= 0 && gmem_lock()) {
+		gmem_vm_created(ret);
+		gmem_unlock();
+	}
+	return ret;
+}
+
+static int set_region(int fd, unsigned long request, void *arg)
+{
+	struct gmem_vm *vm;
+	int ret;
+
+	if (!arg || !gmem_lock())
+		return gmem_sys_ioctl(fd, request, arg);
+	vm = gmem_vm_find(fd);
+	if (vm)
+		ret = gmem_slot_set(vm, request, arg);
+	else
+		ret = gmem_sys_ioctl(fd, request, arg);
+	gmem_unlock();
+	return ret;
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	int saved = errno;
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+
+	/* The kernel looks at 32 bits, and some callers extend the sign. */
+	switch ((u32)request) {
+	case KVM_CREATE_VM:
+		return finish(create_vm(fd, request, arg), saved);
+	case KVM_SET_USER_MEMORY_REGION:
+	case KVM_SET_USER_MEMORY_REGION2:
+		return finish(set_region(fd, (u32)request, arg), saved);
+	default:
+		return finish(gmem_sys_ioctl(fd, request, arg), saved);
+	}
+}
+
+/* Whatever was in the range is gone. */
+static void forget_range(uintptr_t start, size_t len)
+{
+	uintptr_t end = start + ((len + gmem_page_size - 1) &
+				 ~(gmem_page_size - 1));
+
+	gmem_extent_unmapped(start, end);
+	gmem_backing_unmapped(start, end);
+	gmem_file_unmapped(start, end);
+}
+
+EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd,
+		  off_t offset)
+{
+	bool locked = gmem_lock();
+	void *at;
+
+	at = gmem_sys_mmap(addr, len, prot, flags, fd, offset);
+	if (!locked)
+		return at;
+	if (at != MAP_FAILED) {
+		forget_range((uintptr_t)at, len);
+		if (flags & MAP_ANONYMOUS && !(flags & MAP_SHARED))
+			gmem_extent_mapped((uintptr_t)at, (uintptr_t)at + len);
+	}
+	gmem_unlock();
+	return at;
+}
+
+EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd,
+		    off64_t offset)
+{
+	return mmap(addr, len, prot, flags, fd, offset);
+}
+
+EXPORT int munmap(void *addr, size_t len)
+{
+	bool locked = gmem_lock();
+	int saved = errno;
+	int ret;
+
+	ret = gmem_sys_munmap(addr, len);
+	if (locked) {
+		if (!ret)
+			forget_range((uintptr_t)addr, len);
+		gmem_unlock();
+	}
+	return finish(ret, saved);
+}
+
+EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
+{
+	bool locked = gmem_lock();
+	void *new = NULL, *at;
+	va_list ap;
+
+	if (flags & MREMAP_FIXED) {
+		va_start(ap, flags);
+		new = va_arg(ap, void *);
+		va_end(ap);
+	}
+	at = gmem_sys_mremap(old, old_len, new_len, flags, new);
+	if (!locked)
+		return at;
+	if (at == old && new_len < old_len) {
+		forget_range((uintptr_t)old + new_len, old_len - new_len);
+	} else if (at != old && at != MAP_FAILED) {
+		forget_range((uintptr_t)old, old_len);
+		forget_range((uintptr_t)at, new_len);
+	}
+	gmem_unlock();
+	return at;
+}
+
+EXPORT int madvise(void *addr, size_t len, int advice)
+{
+	int saved = errno;
+
+	if (advice == MADV_DONTNEED && gmem_file_any() && gmem_lock()) {
+		gmem_file_discard((uintptr_t)addr, (uintptr_t)addr + len);
+		gmem_unlock();
+	}
+	return finish(gmem_sys_madvise(addr, len, advice), saved);
+}
+
+static int truncate_file(int fd, off_t size)
+{
+	struct gmem_file *file;
+	int ret;
+
+	if (!gmem_file_any() || !gmem_lock())
+		return gmem_sys_ftruncate(fd, size);
+	file = gmem_file_of_fd(fd);
+	if (!file)
+		ret = gmem_sys_ftruncate(fd, size);
+	else
+		ret = (u64)size == file->size ? 0 : -EPERM;
+	gmem_unlock();
+	return ret;
+}
+
+EXPORT int ftruncate(int fd, off_t size)
+{
+	int saved = errno;
+
+	return finish(truncate_file(fd, size), saved);
+}
+
+EXPORT int ftruncate64(int fd, off64_t size)
+{
+	return ftruncate(fd, size);
+}
+
+static int seal_file(int fd, int cmd, long arg)
+{
+	struct gmem_file *file;
+	int ret;
+
+	if (!gmem_file_any() || !gmem_lock())
+		return gmem_sys_fcntl(fd, cmd, arg);
+	file = gmem_file_of_fd(fd);
+	if (!file)
+		ret = gmem_sys_fcntl(fd, cmd, arg);
+	else if (cmd == F_GET_SEALS)
+		ret = gmem_seals_get(file);
+	else
+		ret = gmem_seals_add(file, (unsigned int)arg);
+	gmem_unlock();
+	return ret;
+}
+
+/* The C library does more for some commands than to call the kernel. */
+static int next_fcntl(int fd, int cmd, void *arg)
+{
+	static int (*next)(int fd, int cmd, ...);
+
+	if (!next)
+		next = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl");
+	if (!next)
+		return finish(gmem_sys_fcntl(fd, cmd, (long)arg), errno);
+	return next(fd, cmd, arg);
+}
+
+static int do_fcntl(int fd, int cmd, void *arg)
+{
+	int saved = errno;
+
+	if (cmd == F_ADD_SEALS || cmd == F_GET_SEALS)
+		return finish(seal_file(fd, cmd, (long)arg), saved);
+	return next_fcntl(fd, cmd, arg);
+}
+
+EXPORT int fcntl(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return do_fcntl(fd, cmd, arg);
+}
+
+EXPORT int fcntl64(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return do_fcntl(fd, cmd, arg);
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The one lock. A thread that holds it may reach an interposed function again,
+ * through libc or through a signal handler: gmem_lock() then returns false and
+ * the call goes straight to the kernel.
+ *
+ * fork() takes the lock, so that a child that goes on as the VMM (a daemon)
+ * finds the state consistent and the lock free.
+ */
+#include <pthread.h>
+
+#include "preload.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread bool held __attribute__((tls_model("initial-exec")));
+
+bool gmem_lock(void)
+{
+	if (held)
+		return false;
+	held = true;
+	pthread_mutex_lock(&lock);
+	return true;
+}
+
+void gmem_unlock(void)
+{
+	pthread_mutex_unlock(&lock);
+	held = false;
+}
+
+static void before_fork(void)
+{
+	if (!held)
+		pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+	if (!held)
+		pthread_mutex_unlock(&lock);
+}
+
+__attribute__((constructor)) static void lock_init(void)
+{
+	pthread_atfork(before_fork, after_fork, after_fork);
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The launcher's options come through the environment. They, and the preload
+ * itself, stay there until a process creates a VM, so that a wrapper script
+ * can start the VMM; from then on the VMM's helpers must not inherit them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "preload.h"
+
+#define PRELOAD		"LD_PRELOAD"
+#define SEPARATORS	": "
+
+struct gmem_options gmem_options;
+
+static bool has_option(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+	const char *at;
+
+	for (at = list; (at = strstr(at, name)); at += len) {
+		bool starts = at == list || at[-1] == ',';
+		bool ends = !at[len] || at[len] == ',';
+
+		if (starts && ends)
+			return true;
+	}
+	return false;
+}
+
+void gmem_options_read(void)
+{
+	const char *list = getenv(GMEM_ENV_OPTIONS);
+	const char *report = getenv(GMEM_ENV_REPORT);
+	const char *pid = getenv(GMEM_ENV_PID);
+
+	if (list) {
+		gmem_options.list = has_option(list, "list");
+		gmem_options.verbose = has_option(list, "verbose");
+		gmem_options.require = has_option(list, "require");
+	}
+	if (report && *report)
+		gmem_options.report = strdup(report);
+	if (pid)
+		gmem_options.pid = atoi(pid);
+}
+
+/* The launcher put the library first; what follows was the user's. */
+void gmem_options_forget(void)
+{
+	const char *preload = getenv(PRELOAD);
+
+	if (!getenv(GMEM_ENV_PID))
+		return;
+	unsetenv(GMEM_ENV_OPTIONS);
+	unsetenv(GMEM_ENV_REPORT);
+	unsetenv(GMEM_ENV_PID);
+	if (!preload)
+		return;
+	preload += strcspn(preload, SEPARATORS);
+	preload += strspn(preload, SEPARATORS);
+	if (*preload)
+		setenv(PRELOAD, preload, 1);
+	else
+		unsetenv(PRELOAD);
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * gmem-run's preload library: shared declarations.
+ *
+ * Model: the VMM is not changed and does not know. It maps memory, creates a
+ * VM and registers ranges of its memory as memslots. The library looks at the
+ * last step only. When a writable range is registered, the *block* it lies in
+ * (what the VMM mapped in one go, or a whole memfd) is moved into a
+ * guest_memfd: same addresses, same contents, other file. Then the slot is
+ * registered with that file. From there on the VMM's own accesses and the
+ * guest's go to the same pages of the same file.
+ *
+ * Invariants:
+ * - Whatever fails before the block's address range has been remapped leaves
+ *   the VMM's memory and file descriptors as they were, and the VMM's own
+ *   call goes to the kernel unchanged.
+ * - Where memory lies is never remembered, it is looked up in /proc/self/maps
+ *   at each registration. Only files, slots and the extents of the VMM's own
+ *   anonymous mappings are remembered.
+ * - A page of a file has one binding. A slot that shows it a second time stays
+ *   an ordinary slot, on the file's mapping: an alias.
+ *
+ * Vocabulary: "end" is exclusive. "taken over" means that the block's pages
+ * are in a guest_memfd; "bound" means that a slot is registered with it.
+ *
+ * Locking: gmem_lock() serialises everything. It is held across fork(), and a
+ * thread that holds it passes straight through the interposed functions.
+ *
+ * Functions return 0 or a positive value, or a negative errno.
+ */
+#ifndef GMEM_RUN_PRELOAD_H
+#define GMEM_RUN_PRELOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "uapi.h"
+
+#if __SIZEOF_POINTER__ != 8
+#error "gmem-run supports 64-bit programs only"
+#endif
+
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+#define GMEM_EXIT_REQUIRE	3
+
+/* One name, so that the library and the launcher cannot disagree. */
+#define GMEM_ENV_OPTIONS	"GMEM_RUN_OPTIONS"
+#define GMEM_ENV_REPORT		"GMEM_RUN_REPORT"
+#define GMEM_ENV_PID		"GMEM_RUN_PID"
+
+#define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
+#define gmem_attribute(a)	__attribute__((a))
+#define __printf(a, b)		gmem_attribute(__format__(printf, a, b))
+#define __noreturn		gmem_attribute(__noreturn__)
+
+/* vec.c: a growing array that does not use the VMM's allocator */
+struct gmem_vec {
+	void *data;
+	size_t nr;
+	size_t capacity;
+	size_t size;
+};
+
+#define GMEM_VEC(type)		{ .size = sizeof(type) }
+
+void *gmem_vec_add(struct gmem_vec *vec);
+void *gmem_vec_at(const struct gmem_vec *vec, size_t i);
+void gmem_vec_remove(struct gmem_vec *vec, size_t i);
+void gmem_vec_free(struct gmem_vec *vec);
+
+/* sys.c: the kernel, without passing through the interposed functions */
+extern size_t gmem_page_size;
+
+int gmem_sys_ioctl(int fd, unsigned long request, void *arg);
+void *gmem_sys_mmap(void *addr, size_t len, int prot, int flags, int fd,
+		    off_t offset);
+int gmem_sys_munmap(void *addr, size_t len);
+void *gmem_sys_mremap(void *old, size_t old_len, size_t new_len, int flags,
+		      void *new);
+int gmem_sys_madvise(void *addr, size_t len, int advice);
+int gmem_sys_ftruncate(int fd, off_t size);
+int gmem_sys_fcntl(int fd, int cmd, long arg);
+int gmem_sys_mbind(void *addr, size_t len, int mode, const unsigned long *mask,
+		   unsigned long bits);
+int gmem_sys_get_mempolicy(int *mode, unsigned long *mask, unsigned long bits,
+			   const void *addr);
+
+/* lock.c */
+bool gmem_lock(void);
+void gmem_unlock(void);
+
+/* options.c */
+struct gmem_options {
+	bool list;
+	bool verbose;
+	bool require;
+	const char *report;
+	pid_t pid;
+};
+
+extern struct gmem_options gmem_options;
+
+void gmem_options_read(void);
+void gmem_options_forget(void);
+
+/* report.c */
+void gmem_say(const char *fmt, ...) __printf(1, 2);
+void gmem_verbose(const char *fmt, ...) __printf(1, 2);
+void gmem_event(const char *fmt, ...) __printf(1, 2);
+void gmem_refuse(const char *fmt, ...) __printf(1, 2);
+void gmem_report_at_exit(int status, void *unused);
+
+/* extent.c: the extents of the VMM's anonymous mappings */
+void gmem_extent_mapped(uintptr_t start, uintptr_t end);
+void gmem_extent_unmapped(uintptr_t start, uintptr_t end);
+bool gmem_extent_find(uintptr_t addr, uintptr_t *start, uintptr_t *end);
+
+/* maps.c: a reading of /proc/self/maps or smaps */
+#define GMEM_VMA_SHARED		0x01
+#define GMEM_VMA_DONTDUMP	0x02
+#define GMEM_VMA_DONTFORK	0x04
+#define GMEM_VMA_HUGE		0x08
+#define GMEM_VMA_NOHUGE		0x10
+#define GMEM_VMA_LOCKED		0x20
+#define GMEM_VMA_DEVICE		0x40
+#define GMEM_VMA_HUGETLB	0x80
+
+struct gmem_vma {
+	uintptr_t start;
+	uintptr_t end;
+	int prot;
+	unsigned int flags;
+	u64 offset;
+	dev_t dev;
+	ino_t ino;
+	const char *name;
+};
+
+struct gmem_maps {
+	struct gmem_vec text;
+	struct gmem_vec vmas;
+};
+
+int gmem_maps_read(struct gmem_maps *maps, bool details);
+void gmem_maps_free(struct gmem_maps *maps);
+struct gmem_vma *gmem_maps_at(const struct gmem_maps *maps, size_t i);
+struct gmem_vma *gmem_maps_find(const struct gmem_maps *maps, uintptr_t addr);
+bool gmem_vma_same_file(const struct gmem_vma *a, const struct gmem_vma *b);
+bool gmem_vma_anonymous(const struct gmem_vma *vma);
+bool gmem_vma_memfd(const struct gmem_vma *vma);
+
+/* fds.c: this process's file descriptors */
+int gmem_fds_find(dev_t dev, ino_t ino, struct gmem_vec *fds);
+bool gmem_fd_is(int fd, dev_t dev, ino_t ino);
+
+/*
+ * file.c: the guest_memfds made here. An owned one replaced anonymous memory:
+ * its fd is ours, and is closed when the VMM has unmapped [addr, addr + size).
+ * The others replaced a memfd and live under the VMM's own fd numbers.
+ */
+struct gmem_file {
+	dev_t dev;
+	ino_t ino;
+	u64 size;
+	uintptr_t addr;
+	u64 unmapped;
+	int fd;
+	bool owned;
+	unsigned int seals;
+};
+
+int gmem_file_create(int vm_fd, u64 size);
+struct gmem_file *gmem_file_add(int fd, bool owned);
+void gmem_file_forget(struct gmem_file *file);
+struct gmem_file *gmem_file_of_vma(const struct gmem_vma *vma);
+struct gmem_file *gmem_file_of_fd(int fd);
+struct gmem_file *gmem_file_find(dev_t dev, ino_t ino);
+int gmem_file_fd(struct gmem_file *file);
+void gmem_file_unmapped(uintptr_t start, uintptr_t end);
+void gmem_file_discard(uintptr_t start, uintptr_t end);
+bool gmem_file_any(void);
+
+/* seals.c: what a VMM does to its memfd, answered for the replacement */
+int gmem_seals_get(const struct gmem_file *file);
+int gmem_seals_add(struct gmem_file *file, unsigned int seals);
+
+/* pause.c: keep other threads from writing to memory that is being moved */
+int gmem_pause_begin(void);
+int gmem_pause_range(uintptr_t start, uintptr_t end);
+void gmem_pause_moved(uintptr_t start, uintptr_t end);
+void gmem_pause_end(void);
+
+/* copy.c */
+int gmem_copy_pages(uintptr_t start, uintptr_t end, char *to, int to_fd);
+int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd);
+
+/* remap.c: put a file in the place of a VMA, with the VMA's properties */
+int gmem_remap_policy(const struct gmem_vma *vma, char *to);
+int gmem_remap(const struct gmem_vma *vma, int fd, u64 offset);
+
+/* take_anon.c, take_memfd.c: return NULL or why the block was left */
+const char *gmem_take_anon(int vm_fd, const struct gmem_maps *maps,
+			   uintptr_t start, uintptr_t end);
+const char *gmem_take_memfd(int vm_fd, const struct gmem_maps *maps,
+			    const struct gmem_vma *vma);
+
+/* backing.c: the file that lies under a range of the VMM's memory */
+struct gmem_backing {
+	struct gmem_file *file;
+	u64 offset;
+	bool device;
+};
+
+const char *gmem_backing_get(int vm_fd, uintptr_t start, uintptr_t end,
+			     struct gmem_backing *backing);
+void gmem_backing_unmapped(uintptr_t start, uintptr_t end);
+
+/* slot.c */
+enum gmem_slot_kind {
+	GMEM_SLOT_BOUND,	/* registered with one of our files */
+	GMEM_SLOT_ALIAS,	/* ordinary slot on the mapping of such a file */
+	GMEM_SLOT_READONLY,	/* ROM: left alone */
+	GMEM_SLOT_DEVICE,	/* a device's memory, not RAM: left alone */
+	GMEM_SLOT_LEFT,		/* writable RAM that could not be taken over */
+	GMEM_SLOT_OWN,		/* the VMM's own guest_memfd */
+};
+
+struct gmem_slot {
+	enum gmem_slot_kind kind;
+	struct kvm_userspace_memory_region2 region;
+	dev_t dev;
+	ino_t ino;
+	const char *why;
+};
+
+#define GMEM_AS_ID(slot)	((slot) >> 16)
+#define GMEM_SLOT_ID(slot)	((slot) & 0xffff)
+
+struct gmem_vm {
+	int fd;
+	pid_t pid;
+	bool usable;
+	struct gmem_vec slots;
+};
+
+struct gmem_totals {
+	unsigned int taken;
+	unsigned int bound;
+	unsigned int left;
+	u64 copied;
+};
+
+extern struct gmem_totals gmem_totals;
+
+int gmem_slot_set(struct gmem_vm *vm, unsigned long request, void *arg);
+const char *gmem_slot_kind_name(enum gmem_slot_kind kind);
+
+/* vm.c */
+void gmem_vm_created(int fd);
+struct gmem_vm *gmem_vm_find(int fd);
+struct gmem_vm *gmem_vm_at(size_t i);
+
+#endif /* GMEM_RUN_PRELOAD_H */

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is told, and where: messages to stderr, events to the report file, one
+ * line each, key=value separated by blanks. A key "why" comes last and its
+ * value goes to the end of the line.
+ *
+ * The report is opened for each line: a descriptor that stays open would be
+ * one that a VMM closes with all it does not know, and whose number then
+ * belongs to another file.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "preload.h"
+
+#define PREFIX		"gmem-run: "
+
+struct summary {
+	unsigned int slots[GMEM_SLOT_OWN + 1];
+	u64 bytes[GMEM_SLOT_OWN + 1];
+};
+
+__printf(3, 0)
+static void write_line(int fd, const char *prefix, const char *fmt, va_list ap)
+{
+	char line[512];
+	size_t len = strlen(prefix);
+	int n;
+
+	memcpy(line, prefix, len);
+	n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
+	if (n < 0)
+		return;
+	len += (size_t)n;
+	if (len > sizeof(line) - 2)
+		len = sizeof(line) - 2;
+	line[len++] = '\n';
+	/* There is nobody to tell when this fails. */
+	if (write(fd, line, len) < 0)
+		return;
+}
+
+void gmem_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	write_line(STDERR_FILENO, PREFIX, fmt, ap);
+	va_end(ap);
+}
+
+void gmem_verbose(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!gmem_options.verbose)
+		return;
+	va_start(ap, fmt);
+	write_line(STDERR_FILENO, PREFIX, fmt, ap);
+	va_end(ap);
+}
+
+void gmem_event(const char *fmt, ...)
+{
+	int saved = errno;
+	va_list ap;
+	int fd;
+
+	if (!gmem_options.report)
+		return;
+	fd = open(gmem_options.report, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (fd >= 0) {
+		va_start(ap, fmt);
+		write_line(fd, "", fmt, ap);
+		va_end(ap);
+		close(fd);
+	}
+	errno = saved;
+}
+
+/* Says what could not be done; under --require that is the end. */
+void gmem_refuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	write_line(STDERR_FILENO, PREFIX, fmt, ap);
+	va_end(ap);
+	if (!gmem_options.require)
+		return;
+	gmem_say("stopping, because of --require");
+	gmem_event("event=required");
+	_exit(GMEM_EXIT_REQUIRE);
+}
+
+static void list_slot(const struct gmem_slot *slot)
+{
+	const struct kvm_userspace_memory_region2 *r = &slot->region;
+
+	if (slot->kind == GMEM_SLOT_BOUND)
+		gmem_say("%3u:%-3u %#14llx %#12llx  fd %u offset %#llx",
+			 GMEM_AS_ID(r->slot), GMEM_SLOT_ID(r->slot),
+			 r->guest_phys_addr, r->memory_size, r->guest_memfd,
+			 r->guest_memfd_offset);
+	else
+		gmem_say("%3u:%-3u %#14llx %#12llx  %s: %s",
+			 GMEM_AS_ID(r->slot), GMEM_SLOT_ID(r->slot),
+			 r->guest_phys_addr, r->memory_size,
+			 gmem_slot_kind_name(slot->kind), slot->why);
+}
+
+static void sum_up(const struct gmem_vm *vm, struct summary *summary)
+{
+	size_t i;
+
+	if (gmem_options.list)
+		gmem_say("%7s %14s %12s  %s", "slot", "gpa", "size", "memory");
+	for (i = 0; i < vm->slots.nr; i++) {
+		const struct gmem_slot *slot = gmem_vec_at(&vm->slots, i);
+
+		summary->slots[slot->kind]++;
+		summary->bytes[slot->kind] += slot->region.memory_size;
+		if (gmem_options.list)
+			list_slot(slot);
+	}
+}
+
+static void report_vm(const struct gmem_vm *vm)
+{
+	struct summary sum = { 0 };
+
+	sum_up(vm, &sum);
+	if (gmem_options.list || gmem_options.verbose)
+		gmem_say("%u slots bound (%lu KiB), %u aliases, %u read-only, %u left (%lu KiB)",
+			 sum.slots[GMEM_SLOT_BOUND],
+			 sum.bytes[GMEM_SLOT_BOUND] / 1024,
+			 sum.slots[GMEM_SLOT_ALIAS],
+			 sum.slots[GMEM_SLOT_READONLY],
+			 sum.slots[GMEM_SLOT_LEFT],
+			 sum.bytes[GMEM_SLOT_LEFT] / 1024);
+	gmem_event("event=exit fd=%d bound=%u bytes=%#lx alias=%u readonly=%u left=%u",
+		   vm->fd, sum.slots[GMEM_SLOT_BOUND],
+		   sum.bytes[GMEM_SLOT_BOUND], sum.slots[GMEM_SLOT_ALIAS],
+		   sum.slots[GMEM_SLOT_READONLY], sum.slots[GMEM_SLOT_LEFT]);
+}
+
+/* Children that were forked by the VMM, and end by exit(), have no say. */
+void gmem_report_at_exit(int status, void *unused)
+{
+	const struct gmem_vm *vm;
+	size_t i;
+
+	(void)unused;
+	if (!gmem_lock())
+		return;
+	for (i = 0; (vm = gmem_vm_at(i)); i++)
+		if (vm->pid == getpid())
+			report_vm(vm);
+	if (!status && gmem_options.require && !gmem_totals.bound &&
+	    gmem_options.pid == getpid()) {
+		fflush(NULL);
+		gmem_refuse("no memory was registered with KVM");
+	}
+	gmem_unlock();
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a VMM does to its memfd, answered for the guest_memfd in its place: a
+ * guest_memfd has no seals, but its size never changes, which is what the
+ * seals of guest memory are for.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+
+#include "preload.h"
+
+#define SIZE_SEALS	(F_SEAL_GROW | F_SEAL_SHRINK)
+
+int gmem_seals_get(const struct gmem_file *file)
+{
+	return (int)(file->seals | SIZE_SEALS);
+}
+
+int gmem_seals_add(struct gmem_file *file, unsigned int seals)
+{
+	if (seals & ~(unsigned int)(SIZE_SEALS | F_SEAL_SEAL))
+		return -EINVAL;
+	if (file->seals & F_SEAL_SEAL)
+		return -EPERM;
+	file->seals |= seals;
+	return 0;
+}

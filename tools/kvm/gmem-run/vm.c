@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The VMs of this process, and whether their kernel can do it.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "preload.h"
+
+#define NEEDED_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+static struct gmem_vec vms = GMEM_VEC(struct gmem_vm);
+
+static int capability(int fd, long number)
+{
+	return gmem_sys_ioctl(fd, KVM_CHECK_EXTENSION, (void *)number);
+}
+
+static bool vm_usable(int fd)
+{
+	int flags = capability(fd, KVM_CAP_GUEST_MEMFD_FLAGS);
+
+	if (capability(fd, KVM_CAP_USER_MEMORY2) > 0 &&
+	    capability(fd, KVM_CAP_GUEST_MEMFD) > 0 && flags > 0 &&
+	    (flags & NEEDED_FLAGS) == NEEDED_FLAGS)
+		return true;
+	gmem_refuse("KVM has no guest_memfd for ordinary VMs here, the VMM runs as it is");
+	return false;
+}
+
+struct gmem_vm *gmem_vm_at(size_t i)
+{
+	return i < vms.nr ? gmem_vec_at(&vms, i) : NULL;
+}
+
+static struct gmem_vm *vm_of_fd(int fd)
+{
+	size_t i;
+
+	for (i = 0; i < vms.nr; i++) {
+		struct gmem_vm *vm = gmem_vec_at(&vms, i);
+
+		if (vm->fd == fd)
+			return vm;
+	}
+	return NULL;
+}
+
+/* The number may have been another VM's, which is closed then. */
+void gmem_vm_created(int fd)
+{
+	struct gmem_vm *vm = vm_of_fd(fd);
+
+	gmem_options_forget();
+	if (vm) {
+		gmem_vec_free(&vm->slots);
+	} else {
+		vm = gmem_vec_add(&vms);
+		if (!vm) {
+			gmem_refuse("out of memory");
+			return;
+		}
+	}
+	vm->fd = fd;
+	vm->pid = getpid();
+	vm->slots = (struct gmem_vec)GMEM_VEC(struct gmem_slot);
+	gmem_event("event=vm fd=%d pid=%d", fd, vm->pid);
+	vm->usable = vm_usable(fd);
+	if (!vm->usable)
+		gmem_event("event=unusable fd=%d", fd);
+}
+
+/* A VM that was made elsewhere, and passed to this process by its fd. */
+static bool is_vm(int fd)
+{
+	static const char name[] = "anon_inode:kvm-vm";
+	char path[32], link[sizeof(name)];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, link, sizeof(link)) == sizeof(name) - 1 &&
+	       !memcmp(link, name, sizeof(name) - 1);
+}
+
+struct gmem_vm *gmem_vm_find(int fd)
+{
+	struct gmem_vm *vm = vm_of_fd(fd);
+
+	if (!vm && is_vm(fd)) {
+		gmem_vm_created(fd);
+		vm = vm_of_fd(fd);
+	}
+	return vm && vm->usable ? vm : NULL;
+}
