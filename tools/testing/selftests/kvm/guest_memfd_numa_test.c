@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_numa_test: where the memory comes from
+ *
+ * mbind() on a mapping sets the policy of the file, by offset: it holds for
+ * every mapping and for every later allocation, whoever asks for it, and moves
+ * nothing.  Also that the memory is charged to the memory cgroup.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "guest_memfd_util.h"
+
+#define NR_PAGES	8
+
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+
+static long do_mbind(void *addr, size_t len, int mode, unsigned long nodes)
+{
+	return syscall(SYS_mbind, addr, len, mode, &nodes, 8 * sizeof(nodes), 0);
+}
+
+static void assert_policy(void *addr, int mode, unsigned long nodes)
+{
+	unsigned long got_nodes[16] = {};
+	int got = -1;
+
+	ASSERT_OK(syscall(SYS_get_mempolicy, &got, got_nodes,
+			  8 * sizeof(got_nodes), addr, MPOL_F_ADDR));
+	ASSERT_EQ(got, mode);
+	ASSERT_EQ(got_nodes[0], nodes);
+}
+
+/* The node of a page that is mapped and present. */
+static int node_of(void *addr)
+{
+	int status = -1;
+
+	ASSERT_OK(syscall(SYS_move_pages, 0, 1ul, &addr, NULL, &status, 0));
+	return status;
+}
+
+static bool has_node(int node)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+	return !access(path, F_OK);
+}
+
+static const char no_numa[] = "the kernel has no NUMA support";
+static const char no_nodes[] = "the machine has no nodes 0 and 1";
+
+static int new_mapped_file(uint8_t **mem)
+{
+	int fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
+
+	*mem = gmem_mmap(fd, 0, size);
+	return fd;
+}
+
+static void release(int fd, uint8_t *mem)
+{
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+}
+
+static const char *test_default_policy(void)
+{
+	uint8_t *mem;
+	int fd;
+
+	if (!has_node(0))
+		return no_numa;
+
+	fd = new_mapped_file(&mem);
+	assert_policy(mem, MPOL_DEFAULT, 0);
+	memset(mem, 1, size);
+	assert_policy(mem, MPOL_DEFAULT, 0);
+	release(fd, mem);
+	return NULL;
+}
+
+static const char *test_bad_policy(void)
+{
+	uint8_t *mem;
+	int fd;
+
+	if (!has_node(0))
+		return no_numa;
+
+	fd = new_mapped_file(&mem);
+	ASSERT_ERRNO(do_mbind(mem, size, MPOL_MAX, 1), EINVAL);
+	ASSERT_ERRNO(do_mbind(mem, size, -1, 1), EINVAL);
+	ASSERT_ERRNO(do_mbind(mem, size, MPOL_BIND, 0), EINVAL);
+	ASSERT_ERRNO(do_mbind(mem, size, MPOL_DEFAULT, 1), EINVAL);
+	ASSERT_ERRNO(do_mbind(mem + 1, size, MPOL_BIND, 1), EINVAL);
+	assert_policy(mem, MPOL_DEFAULT, 0);
+	release(fd, mem);
+	return NULL;
+}
+
+static const char *test_policy_belongs_to_the_file(void)
+{
+	uint8_t *mem, *second;
+	int fd;
+
+	if (!has_node(0))
+		return no_numa;
+
+	fd = new_mapped_file(&mem);
+	second = gmem_mmap(fd, page_size, page_size);
+	ASSERT_OK(do_mbind(mem + page_size, page_size, MPOL_BIND, 1));
+	assert_policy(mem, MPOL_DEFAULT, 0);
+	assert_policy(mem + page_size, MPOL_BIND, 1);
+	assert_policy(mem + 2 * page_size, MPOL_DEFAULT, 0);
+	assert_policy(second, MPOL_BIND, 1);
+
+	ASSERT_OK(munmap(mem, size));
+	assert_policy(second, MPOL_BIND, 1);
+	mem = gmem_mmap(fd, 0, size);
+	assert_policy(mem + page_size, MPOL_BIND, 1);
+
+	ASSERT_OK(do_mbind(mem, size, MPOL_DEFAULT, 0));
+	assert_policy(second, MPOL_DEFAULT, 0);
+	ASSERT_OK(munmap(second, page_size));
+	release(fd, mem);
+	return NULL;
+}
+
+static const char *test_policy_places_pages(void)
+{
+	uint8_t *mem;
+	int fd, i;
+
+	if (!has_node(0) || !has_node(1))
+		return no_nodes;
+
+	fd = new_mapped_file(&mem);
+	for (i = 0; i < NR_PAGES; i++)
+		ASSERT_OK(do_mbind(mem + i * page_size, page_size, MPOL_BIND,
+				   1ul << (i & 1)));
+
+	/* One half comes in by host faults, the other by fallocate(). */
+	memset(mem, 1, size / 2);
+	gmem_fallocate(fd, size / 2, size / 2);
+	memset(mem, 1, size);
+	for (i = 0; i < NR_PAGES; i++)
+		ASSERT_EQ(node_of(mem + i * page_size), i & 1);
+
+	release(fd, mem);
+	return NULL;
+}
+
+static const char *test_policy_moves_nothing(void)
+{
+	int fd, to = 1, status = -1;
+	uint8_t *mem;
+	void *page;
+
+	if (!has_node(0) || !has_node(1))
+		return no_nodes;
+
+	fd = new_mapped_file(&mem);
+	page = mem;
+	ASSERT_OK(do_mbind(mem, size, MPOL_BIND, 1));
+	memset(mem, 1, size);
+	ASSERT_EQ(node_of(mem), 0);
+
+	ASSERT_OK(do_mbind(mem, size, MPOL_BIND, 2));
+	ASSERT_EQ(node_of(mem), 0);
+	syscall(SYS_move_pages, 0, 1ul, &page, &to, &status, MPOL_MF_MOVE);
+	ASSERT_EQ(node_of(mem), 0);
+
+	/* Once the page is gone, the new policy decides. */
+	gmem_punch(fd, 0, page_size);
+	*mem = 1;
+	ASSERT_EQ(node_of(mem), 1);
+	ASSERT_EQ(node_of(mem + page_size), 0);
+	release(fd, mem);
+	return NULL;
+}
+
+static uint64_t cgroup_bytes(const char *cgroup)
+{
+	char path[128];
+	uint64_t val;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/memory.current", cgroup);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "Cannot open %s", path);
+	ASSERT_EQ(fscanf(f, "%lu", &val), 1);
+	fclose(f);
+	return val;
+}
+
+/* Charges are batched per CPU: large numbers, generous limits. */
+static const char *run_in_cgroup(const char *cgroup)
+{
+	size_t big = 1024 * page_size;
+	uint64_t before, after;
+	char procs[128];
+	int fd;
+
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
+	if (gmem_write_file(procs, "0"))
+		return "cannot join a cgroup";
+
+	before = cgroup_bytes(cgroup);
+	fd = vm_create_guest_memfd(vm, big, 0);
+	gmem_fallocate(fd, 0, big);
+	after = cgroup_bytes(cgroup);
+	TEST_ASSERT(after >= before + big / 2, "Charged %lu of %lu bytes",
+		    after - before, big);
+
+	gmem_punch(fd, 0, big);
+	after = cgroup_bytes(cgroup);
+	TEST_ASSERT(after < before + big / 2, "%lu of %lu bytes are still charged",
+		    after - before, big);
+	close(fd);
+	return NULL;
+}
+
+static const char *test_memory_is_charged(void)
+{
+	char root[] = "/tmp/gmem-cgroup-XXXXXX", cgroup[64], path[96];
+	const char *skip = "no cgroup2 with the memory controller";
+
+	TEST_ASSERT(mkdtemp(root), "Cannot make %s", root);
+	if (mount("none", root, "cgroup2", 0, NULL)) {
+		rmdir(root);
+		return "cannot mount cgroup2";
+	}
+
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
+	snprintf(cgroup, sizeof(cgroup), "%s/gmem-test", root);
+	if (!gmem_write_file(path, "+memory") && !mkdir(cgroup, 0700)) {
+		skip = run_in_cgroup(cgroup);
+		snprintf(path, sizeof(path), "%s/cgroup.procs", root);
+		gmem_write_file(path, "0");
+		rmdir(cgroup);
+	}
+	umount(root);
+	rmdir(root);
+	return skip;
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_default_policy),
+	GMEM_TEST(test_bad_policy),
+	GMEM_TEST(test_policy_belongs_to_the_file),
+	GMEM_TEST(test_policy_places_pages),
+	GMEM_TEST(test_policy_moves_nothing),
+	GMEM_TEST(test_memory_is_charged),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	vm = vm_create_barebones();
+	TEST_REQUIRE(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the guest_memfd tests share: running a list of small tests, calls that
+ * must fail, the file's fdinfo, touching memory that may not be there, and a
+ * guest that reads and writes what the host tells it to.
+ */
+#ifndef SELFTEST_KVM_GUEST_MEMFD_UTIL_H
+#define SELFTEST_KVM_GUEST_MEMFD_UTIL_H
+
+#include <linux/compiler.h>
+
+#include "kvm_util.h"
+#include "test_util.h"
+
+#ifndef GUEST_MEMFD_MAGIC
+#define GUEST_MEMFD_MAGIC	0x474d454d
+#endif
+
+#define GMEM_SHARED	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+/*
+ * A test returns NULL, or the reason why it could not run.  It does not return
+ * if it fails.
+ */
+struct gmem_test {
+	const char *name;
+	const char *(*run)(void);
+};
+
+#define GMEM_TEST(fn)	{ #fn, fn }
+
+/*
+ * Run the tests whose name contains argv[1], or all, with TAP output.  Exits
+ * with the skip code if none of them could run.
+ */
+static inline void gmem_run_tests(int argc, char *argv[],
+				  const struct gmem_test *tests, int nr)
+{
+	int i, selected = 0;
+	const char *skip;
+
+	for (i = 0; i < nr; i++)
+		selected += argc < 2 || strstr(tests[i].name, argv[1]);
+
+	setbuf(stdout, NULL);
+	ksft_print_header();
+	ksft_set_plan(selected);
+	for (i = 0; i < nr; i++) {
+		if (argc > 1 && !strstr(tests[i].name, argv[1]))
+			continue;
+
+		ksft_print_msg("%s\n", tests[i].name);
+		skip = tests[i].run();
+		if (skip)
+			ksft_test_result_skip("%s: %s\n", tests[i].name, skip);
+		else
+			ksft_test_result_pass("%s\n", tests[i].name);
+	}
+
+	if (selected && ksft_get_xskip_cnt() == selected)
+		exit(KSFT_SKIP);
+	ksft_finished();
+}
+
+/*
+ * @call must return -1 (or MAP_FAILED) and set errno to @err.  Here and below
+ * errno is cleared for TEST_ASSERT(), which turns EACCES into a skip.
+ */
+#define ASSERT_ERRNO(call, err)						\
+do {									\
+	int __want = (err), __err;					\
+	long __ret;							\
+									\
+	errno = 0;							\
+	__ret = (long)(call);						\
+	__err = errno;							\
+	errno = 0;							\
+	TEST_ASSERT(__ret == -1 && __err == __want,			\
+		    "%s returned %ld, errno %d (%s), expected %d (%s)",	\
+		    #call, __ret, __err, strerror(__err),		\
+		    __want, strerror(__want));				\
+} while (0)
+
+/* @call must not return -1 (or MAP_FAILED); evaluates to what it returned. */
+#define ASSERT_OK(call)							\
+({									\
+	typeof(call) __ok = (call);					\
+	int __err = errno;						\
+									\
+	errno = 0;							\
+	TEST_ASSERT((long)__ok != -1, "%s failed, errno %d (%s)",	\
+		    #call, __err, strerror(__err));			\
+	__ok;								\
+})
+
+/* The whole of a file, or part of it, in the address space of the test. */
+static inline void *gmem_mmap(int fd, uint64_t offset, size_t size)
+{
+	return ASSERT_OK(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      fd, offset));
+}
+
+int __gmem_punch(int fd, uint64_t offset, uint64_t len);
+void gmem_punch(int fd, uint64_t offset, uint64_t len);
+int __gmem_fallocate(int fd, uint64_t offset, uint64_t len);
+void gmem_fallocate(int fd, uint64_t offset, uint64_t len);
+
+/* What /proc/self/fdinfo says about a guest_memfd. */
+uint64_t gmem_fdinfo(int fd, const char *key);
+int gmem_nr_bindings(int fd);
+bool gmem_has_binding(int fd, int slot, uint64_t gpa, uint64_t offset,
+		      uint64_t size);
+uint64_t gmem_allocated(int fd);
+
+/* A binary stat of the VM that has to exist. */
+uint64_t gmem_vm_stat(struct kvm_vm *vm, const char *name);
+
+/* Touch memory that may not be there: false if the access raised SIGBUS. */
+bool gmem_try_read(void *addr, uint8_t *val);
+bool gmem_try_write(void *addr, uint8_t val);
+
+/*
+ * A pattern that both sides can write and check.  No library calls: this runs
+ * in the guest too.
+ */
+void gmem_fill(void *start, size_t size, uint64_t seed);
+bool gmem_matches(const void *start, size_t size, uint64_t seed);
+bool gmem_is_zero(const void *start, size_t size);
+
+/*
+ * The obedient guest: create a vCPU with gmem_guest_code(), start it, then tell
+ * it what to do.  Addresses are virtual: map what the guest is to use.
+ */
+enum gmem_guest_op {
+	GMEM_GUEST_READ,
+	GMEM_GUEST_WRITE,
+	GMEM_GUEST_FILL,
+	GMEM_GUEST_CHECK,
+	GMEM_GUEST_CHECK_ZERO,
+	GMEM_GUEST_WRMSR,
+};
+
+void gmem_guest_code(void);
+void gmem_guest_start(struct kvm_vcpu *vcpu);
+void gmem_guest_order(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
+		      uint64_t addr, uint64_t size, uint64_t val);
+uint64_t gmem_guest_finish(struct kvm_vcpu *vcpu);
+uint64_t gmem_guest_do(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
+		       uint64_t addr, uint64_t size, uint64_t val);
+
+static inline uint64_t gmem_guest_read(struct kvm_vcpu *vcpu, uint64_t addr)
+{
+	return gmem_guest_do(vcpu, GMEM_GUEST_READ, addr, 0, 0);
+}
+
+static inline void gmem_guest_write(struct kvm_vcpu *vcpu, uint64_t addr,
+				    uint64_t val)
+{
+	gmem_guest_do(vcpu, GMEM_GUEST_WRITE, addr, 0, val);
+}
+
+/* KVM_RUN must fail with @err and report a memory fault in the page of @gpa. */
+void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err);
+
+/* Write a string to a file of procfs, sysfs or debugfs: 0 or an errno. */
+int gmem_write_file(const char *path, const char *val);
+
+/* Page frame number of a mapped page, 0 if not permitted or not present. */
+uint64_t gmem_pfn(void *addr);
+
+/* Run @child in a forked process, which has to exit with status 0. */
+void gmem_in_child(void (*child)(void *arg), void *arg);
+
+#endif /* SELFTEST_KVM_GUEST_MEMFD_UTIL_H */

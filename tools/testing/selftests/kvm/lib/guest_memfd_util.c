@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Helpers for the guest_memfd tests, see guest_memfd_util.h.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "guest_memfd_util.h"
+
+int __gmem_punch(int fd, uint64_t offset, uint64_t len)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 offset, len);
+}
+
+void gmem_punch(int fd, uint64_t offset, uint64_t len)
+{
+	ASSERT_OK(__gmem_punch(fd, offset, len));
+}
+
+int __gmem_fallocate(int fd, uint64_t offset, uint64_t len)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, len);
+}
+
+void gmem_fallocate(int fd, uint64_t offset, uint64_t len)
+{
+	ASSERT_OK(__gmem_fallocate(fd, offset, len));
+}
+
+/* Call @fn for each line of the fdinfo of @fd, until it returns true. */
+static bool gmem_fdinfo_find(int fd, bool (*fn)(const char *line, void *arg),
+			     void *arg)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "Cannot open %s, errno %d", path, errno);
+
+	while (!found && fgets(line, sizeof(line), f))
+		found = fn(line, arg);
+	fclose(f);
+	return found;
+}
+
+struct fdinfo_key {
+	const char *key;
+	uint64_t val;
+};
+
+static bool fdinfo_match_key(const char *line, void *arg)
+{
+	struct fdinfo_key *k = arg;
+	size_t len = strlen(k->key);
+	char *end;
+
+	if (strncmp(line, k->key, len) || line[len] != ':')
+		return false;
+
+	TEST_ASSERT(line[len + 1] == '\t', "No tab after the key: %s", line);
+	k->val = strtoull(line + len + 2, &end, 0);
+	TEST_ASSERT(*end == '\n', "Not a number: %s", line);
+	return true;
+}
+
+uint64_t gmem_fdinfo(int fd, const char *key)
+{
+	struct fdinfo_key k = { .key = key };
+
+	TEST_ASSERT(gmem_fdinfo_find(fd, fdinfo_match_key, &k),
+		    "fdinfo has no %s", key);
+	return k.val;
+}
+
+uint64_t gmem_allocated(int fd)
+{
+	return gmem_fdinfo(fd, "gmem-allocated");
+}
+
+static bool fdinfo_count_bindings(const char *line, void *arg)
+{
+	int *nr = arg;
+
+	*nr += !strncmp(line, "gmem-binding:\t", strlen("gmem-binding:\t"));
+	return false;
+}
+
+int gmem_nr_bindings(int fd)
+{
+	int nr = 0;
+
+	gmem_fdinfo_find(fd, fdinfo_count_bindings, &nr);
+	return nr;
+}
+
+static bool fdinfo_match_prefix(const char *line, void *arg)
+{
+	const char *prefix = arg;
+
+	return !strncmp(line, prefix, strlen(prefix));
+}
+
+bool gmem_has_binding(int fd, int slot, uint64_t gpa, uint64_t offset,
+		      uint64_t size)
+{
+	uint64_t page_size = getpagesize();
+	char line[256];
+
+	snprintf(line, sizeof(line),
+		 "gmem-binding:\tslot=%d:%d gfn=0x%lx pgoff=0x%lx npages=0x%lx uaddr=0x",
+		 slot >> 16, slot & 0xffff, gpa / page_size,
+		 offset / page_size, size / page_size);
+	return gmem_fdinfo_find(fd, fdinfo_match_prefix, line);
+}
+
+uint64_t gmem_vm_stat(struct kvm_vm *vm, const char *name)
+{
+	uint64_t val[2] = { -1ull, 0 };
+
+	__vm_get_stat(vm, name, val, 1);
+	TEST_ASSERT(val[0] != -1ull, "The VM has no stat '%s'", name);
+	return val[0];
+}
+
+static __thread sigjmp_buf sigbus_jmp;
+
+static void sigbus_handler(int sig)
+{
+	siglongjmp(sigbus_jmp, sig);
+}
+
+/* Read (val) or write (new) one byte; false if that raised SIGBUS. */
+static bool gmem_try_access(uint8_t *addr, uint8_t *val, uint8_t new)
+{
+	struct sigaction old, sa = { .sa_handler = sigbus_handler };
+
+	ASSERT_OK(sigaction(SIGBUS, &sa, &old));
+	if (sigsetjmp(sigbus_jmp, 1)) {
+		ASSERT_OK(sigaction(SIGBUS, &old, NULL));
+		return false;
+	}
+
+	if (val)
+		*val = READ_ONCE(*addr);
+	else
+		WRITE_ONCE(*addr, new);
+	ASSERT_OK(sigaction(SIGBUS, &old, NULL));
+	return true;
+}
+
+bool gmem_try_read(void *addr, uint8_t *val)
+{
+	uint8_t dummy;
+
+	return gmem_try_access(addr, val ?: &dummy, 0);
+}
+
+bool gmem_try_write(void *addr, uint8_t val)
+{
+	return gmem_try_access(addr, NULL, val);
+}
+
+/*
+ * Both ends and the middle of each page are enough to notice a page that is
+ * missing, stale, misplaced or half cleared, and are cheap in an emulated guest.
+ */
+#define PATTERN_STRIDE	2040
+
+static uint64_t pattern(uint64_t seed, uint64_t offset)
+{
+	return (seed << 32) ^ (offset + 1) * 0x9e3779b97f4a7c15ull;
+}
+
+void gmem_fill(void *start, size_t size, uint64_t seed)
+{
+	uint64_t page, off;
+
+	for (page = 0; page < size; page += MIN_PAGE_SIZE)
+		for (off = 0; off < MIN_PAGE_SIZE; off += PATTERN_STRIDE)
+			WRITE_ONCE(*(uint64_t *)(start + page + off),
+				   pattern(seed, page + off));
+}
+
+bool gmem_matches(const void *start, size_t size, uint64_t seed)
+{
+	uint64_t page, off;
+
+	for (page = 0; page < size; page += MIN_PAGE_SIZE)
+		for (off = 0; off < MIN_PAGE_SIZE; off += PATTERN_STRIDE)
+			if (READ_ONCE(*(uint64_t *)(start + page + off)) !=
+			    pattern(seed, page + off))
+				return false;
+	return true;
+}
+
+bool gmem_is_zero(const void *start, size_t size)
+{
+	uint64_t off;
+
+	for (off = 0; off < size; off += sizeof(uint64_t))
+		if (READ_ONCE(*(uint64_t *)(start + off)))
+			return false;
+	return true;
+}
+
+/* In guest memory; the host writes it through addr_gva2hva(). */
+static struct gmem_guest_cmd {
+	uint64_t op;
+	uint64_t addr;
+	uint64_t size;
+	uint64_t val;
+	uint64_t result;
+} guest_cmd;
+
+static uint64_t gmem_guest_obey(struct gmem_guest_cmd *cmd)
+{
+	void *addr = (void *)cmd->addr;
+
+	switch (cmd->op) {
+	case GMEM_GUEST_READ:
+		return READ_ONCE(*(uint64_t *)addr);
+	case GMEM_GUEST_WRITE:
+		WRITE_ONCE(*(uint64_t *)addr, cmd->val);
+		return 0;
+	case GMEM_GUEST_FILL:
+		gmem_fill(addr, cmd->size, cmd->val);
+		return 0;
+	case GMEM_GUEST_CHECK:
+		return gmem_matches(addr, cmd->size, cmd->val);
+	case GMEM_GUEST_CHECK_ZERO:
+		return gmem_is_zero(addr, cmd->size);
+#ifdef __x86_64__
+	case GMEM_GUEST_WRMSR:
+		asm volatile("wrmsr" : : "c" (cmd->addr), "a" (cmd->val),
+			     "d" (cmd->val >> 32) : "memory");
+		return 0;
+#endif
+	default:
+		return -1;
+	}
+}
+
+void gmem_guest_code(void)
+{
+	struct gmem_guest_cmd *cmd = &guest_cmd;
+
+	for (;;) {
+		GUEST_SYNC(0);
+		cmd->result = gmem_guest_obey(cmd);
+	}
+}
+
+/* Run the guest until it takes an order. */
+void gmem_guest_start(struct kvm_vcpu *vcpu)
+{
+	struct ucall uc;
+
+	vcpu_run(vcpu);
+	TEST_ASSERT(get_ucall(vcpu, &uc) == UCALL_SYNC,
+		    "Guest stopped with exit reason %u (%s)",
+		    vcpu->run->exit_reason,
+		    exit_reason_str(vcpu->run->exit_reason));
+}
+
+/*
+ * Write down an order.  The guest begins with it at the next KVM_RUN: call
+ * gmem_guest_finish() for that, or expect a memory fault first.
+ */
+void gmem_guest_order(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
+		      uint64_t addr, uint64_t size, uint64_t val)
+{
+	struct gmem_guest_cmd *cmd = addr_gva2hva(vcpu->vm, (vm_vaddr_t)&guest_cmd);
+
+	cmd->op = op;
+	cmd->addr = addr;
+	cmd->size = size;
+	cmd->val = val;
+}
+
+uint64_t gmem_guest_finish(struct kvm_vcpu *vcpu)
+{
+	struct gmem_guest_cmd *cmd = addr_gva2hva(vcpu->vm, (vm_vaddr_t)&guest_cmd);
+
+	gmem_guest_start(vcpu);
+	return cmd->result;
+}
+
+uint64_t gmem_guest_do(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
+		       uint64_t addr, uint64_t size, uint64_t val)
+{
+	gmem_guest_order(vcpu, op, addr, size, val);
+	return gmem_guest_finish(vcpu);
+}
+
+void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err)
+{
+	struct kvm_run *run = vcpu->run;
+	uint64_t page_size = vcpu->vm->page_size;
+
+	ASSERT_ERRNO(_vcpu_run(vcpu), err);
+	TEST_ASSERT(run->exit_reason == KVM_EXIT_MEMORY_FAULT,
+		    "Exit reason %u (%s), expected MEMORY_FAULT",
+		    run->exit_reason, exit_reason_str(run->exit_reason));
+	ASSERT_EQ((uint64_t)run->memory_fault.gpa, gpa & ~(page_size - 1));
+	ASSERT_EQ((uint64_t)run->memory_fault.size, page_size);
+	ASSERT_EQ((uint64_t)run->memory_fault.flags, 0ul);
+}
+
+int gmem_write_file(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY), ret = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, val, strlen(val)) < 0)
+		ret = errno;
+	close(fd);
+	return ret;
+}
+
+uint64_t gmem_pfn(void *addr)
+{
+	uint64_t entry, page = (uintptr_t)addr / getpagesize();
+	int fd = ASSERT_OK(open("/proc/self/pagemap", O_RDONLY));
+	ssize_t len = pread(fd, &entry, sizeof(entry), page * sizeof(entry));
+
+	TEST_ASSERT(len == sizeof(entry), "Cannot read pagemap, errno %d", errno);
+	close(fd);
+	return entry & (1ull << 63) ? entry & ((1ull << 55) - 1) : 0;
+}
+
+void gmem_in_child(void (*child)(void *arg), void *arg)
+{
+	int status;
+	pid_t pid;
+
+	pid = ASSERT_OK(fork());
+	if (!pid) {
+		child(arg);
+		_exit(0);
+	}
+	ASSERT_OK(waitpid(pid, &status, 0));
+	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status),
+		    "Child failed, wait status 0x%x", status);
+}

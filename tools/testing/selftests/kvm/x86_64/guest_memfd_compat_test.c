@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_compat_test: the ABI as a 32-bit process sees it
+ *
+ * The structures have one layout for 32 and 64 bits, and the numbers one
+ * meaning.  Every call goes through int $0x80, which is the entry of 32-bit
+ * system calls also when a 64-bit process uses it; all pointers are therefore
+ * below 4 GiB.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+
+#include "guest_memfd_util.h"
+
+#define NR32_MUNMAP	91
+#define NR32_IOCTL	54
+#define NR32_MMAP2	192
+#define NR32_FALLOCATE	324
+
+#define NR_PAGES	8
+#define SLOT		3
+#define GPA		0x100000ul
+
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+
+/* Memory that a 32-bit pointer can name. */
+static union {
+	struct kvm_create_guest_memfd create;
+	struct kvm_userspace_memory_region2 region;
+	struct {
+		uint32_t slot;
+		uint32_t padding;
+		uint32_t dirty_bitmap;
+		uint32_t padding2;
+	} dirty_log;
+} *low;
+
+/* An i386 system call: returns like a 64-bit one does from libc. */
+static long syscall32(uint32_t nr, uint32_t a, uint32_t b, uint32_t c, uint32_t d,
+		      uint32_t e, uint32_t f)
+{
+	uint32_t ret;
+
+	/* The sixth argument is in the frame pointer. */
+	asm volatile("mov %%rbp, %%r12\n\t"
+		     "mov %k[f], %%ebp\n\t"
+		     "int $0x80\n\t"
+		     "mov %%r12, %%rbp\n\t"
+		     : "=a" (ret)
+		     : "a" (nr), "b" (a), "c" (b), "d" (c), "S" (d), "D" (e), [f] "r" (f)
+		     : "r8", "r9", "r10", "r11", "r12", "memory", "cc");
+
+	if (ret >= -4095u) {
+		errno = -ret;
+		return -1;
+	}
+	return ret;
+}
+
+static long ioctl32(int fd, uint32_t cmd, void *arg)
+{
+	return syscall32(NR32_IOCTL, fd, cmd, (uintptr_t)arg, 0, 0, 0);
+}
+
+static int create32(uint64_t len, uint64_t flags)
+{
+	low->create = (struct kvm_create_guest_memfd) { .size = len, .flags = flags };
+	return ioctl32(vm->fd, KVM_CREATE_GUEST_MEMFD, low);
+}
+
+static int bind32(uint32_t flags, uint64_t len, int fd, uint64_t offset)
+{
+	low->region = (struct kvm_userspace_memory_region2) {
+		.slot = SLOT,
+		.flags = KVM_MEM_GUEST_MEMFD | flags,
+		.guest_phys_addr = GPA,
+		.memory_size = len,
+		.guest_memfd = fd,
+		.guest_memfd_offset = offset,
+	};
+	return ioctl32(vm->fd, KVM_SET_USER_MEMORY_REGION2, low);
+}
+
+static long fallocate32(int fd, int mode, uint64_t offset, uint64_t len)
+{
+	return syscall32(NR32_FALLOCATE, fd, mode, offset, offset >> 32, len, len >> 32);
+}
+
+static sigjmp_buf jmp;
+
+static void no_compat(int sig)
+{
+	siglongjmp(jmp, 1);
+}
+
+static bool has_compat(void)
+{
+	struct sigaction old, sa = { .sa_handler = no_compat };
+	long ret;
+
+	ASSERT_OK(sigaction(SIGSEGV, &sa, &old));
+	if (sigsetjmp(jmp, 1)) {
+		ASSERT_OK(sigaction(SIGSEGV, &old, NULL));
+		return false;
+	}
+
+	ret = ioctl32(vm->kvm_fd, KVM_GET_API_VERSION, NULL);
+	ASSERT_OK(sigaction(SIGSEGV, &old, NULL));
+	return ret == KVM_API_VERSION;
+}
+
+static const char *test_create(void)
+{
+	const uint64_t big = 1ull << 40;
+	int fd;
+
+	fd = ASSERT_OK(create32(size, GMEM_SHARED));
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-size"), size);
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-flags"), (uint64_t)GMEM_SHARED);
+	close(fd);
+
+	/* Both halves of each field arrive. */
+	fd = ASSERT_OK(create32(big, 0));
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-size"), big);
+	close(fd);
+	ASSERT_ERRNO(create32(size, 1ull << 40), EINVAL);
+	ASSERT_ERRNO(create32(size + 1, 0), EINVAL);
+	ASSERT_ERRNO(create32(0, 0), EINVAL);
+	ASSERT_ERRNO(ioctl32(vm->fd, KVM_CREATE_GUEST_MEMFD, NULL), EFAULT);
+	return NULL;
+}
+
+static const char *test_caps(void)
+{
+	ASSERT_EQ(ioctl32(vm->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_GUEST_MEMFD), 1l);
+	ASSERT_EQ(ioctl32(vm->fd, KVM_CHECK_EXTENSION,
+			  (void *)KVM_CAP_GUEST_MEMFD_FLAGS), (long)GMEM_SHARED);
+	ASSERT_EQ(ioctl32(vm->kvm_fd, KVM_CHECK_EXTENSION,
+			  (void *)KVM_CAP_USER_MEMORY2), 1l);
+	return NULL;
+}
+
+static const char *test_bind(void)
+{
+	const uint64_t far = 1ull << 36;
+	int fd = ASSERT_OK(create32(1ull << 40, GMEM_SHARED));
+
+	ASSERT_ERRNO(bind32(0, size, fd, 1), EINVAL);
+	ASSERT_ERRNO(bind32(0, size, fd, 1ull << 40), EINVAL);
+	ASSERT_ERRNO(bind32(KVM_MEM_READONLY, size, fd, 0), EINVAL);
+	ASSERT_ERRNO(bind32(0, size, -1, 0), EBADF);
+	ASSERT_ERRNO(bind32(0, size, vm->fd, 0), EINVAL);
+	ASSERT_EQ(gmem_nr_bindings(fd), 0);
+
+	ASSERT_OK(bind32(0, size, fd, far));
+	TEST_ASSERT(gmem_has_binding(fd, SLOT, GPA, far, size), "Not in fdinfo");
+	ASSERT_ERRNO(bind32(0, size, fd, far), EINVAL);
+	ASSERT_OK(bind32(0, 0, -1, 0));
+	ASSERT_EQ(gmem_nr_bindings(fd), 0);
+	close(fd);
+	return NULL;
+}
+
+static const char *test_dirty_log(void)
+{
+	int fd = ASSERT_OK(create32(size, GMEM_SHARED));
+
+	ASSERT_OK(bind32(0, size, fd, 0));
+	low->dirty_log.slot = SLOT;
+	low->dirty_log.dirty_bitmap = (uintptr_t)low + page_size / 2;
+	ASSERT_ERRNO(ioctl32(vm->fd, KVM_GET_DIRTY_LOG, low), ENOENT);
+
+	ASSERT_OK(bind32(KVM_MEM_LOG_DIRTY_PAGES, size, fd, 0));
+	low->dirty_log.slot = SLOT;
+	low->dirty_log.dirty_bitmap = (uintptr_t)low + page_size / 2;
+	memset((void *)low + page_size / 2, 0xff, 8);
+	ASSERT_OK(ioctl32(vm->fd, KVM_GET_DIRTY_LOG, low));
+	ASSERT_EQ(*(uint64_t *)((void *)low + page_size / 2), 0ul);
+	ASSERT_OK(bind32(0, 0, -1, 0));
+	close(fd);
+	return NULL;
+}
+
+static const char *test_fallocate(void)
+{
+	const uint64_t far = (1ull << 40) - page_size;
+	int keep = FALLOC_FL_KEEP_SIZE, punch = keep | FALLOC_FL_PUNCH_HOLE;
+	int fd = ASSERT_OK(create32(1ull << 40, 0));
+
+	ASSERT_ERRNO(fallocate32(fd, 0, 0, size), EOPNOTSUPP);
+	ASSERT_ERRNO(fallocate32(fd, keep, 1, page_size), EINVAL);
+	ASSERT_ERRNO(fallocate32(fd, keep, 1ull << 40, page_size), EINVAL);
+	ASSERT_OK(fallocate32(fd, keep, far, page_size));
+	ASSERT_EQ(gmem_allocated(fd), page_size);
+	ASSERT_OK(fallocate32(fd, punch, 0, far));
+	ASSERT_EQ(gmem_allocated(fd), page_size);
+	ASSERT_OK(fallocate32(fd, punch, far, 1ull << 41));
+	ASSERT_EQ(gmem_allocated(fd), 0ul);
+	close(fd);
+	return NULL;
+}
+
+static const char *test_mmap(void)
+{
+	int fd = ASSERT_OK(create32(1ull << 40, GMEM_SHARED));
+	uint64_t offset = 1ull << 39;
+	uint8_t *mem, *mem64;
+	long addr;
+
+	ASSERT_ERRNO(syscall32(NR32_MMAP2, 0, size, PROT_READ, MAP_PRIVATE, fd, 0),
+		     EINVAL);
+	ASSERT_ERRNO(syscall32(NR32_MMAP2, 0, size, PROT_READ | PROT_EXEC, MAP_SHARED,
+			       fd, 0), EPERM);
+
+	addr = ASSERT_OK(syscall32(NR32_MMAP2, 0, size, PROT_READ | PROT_WRITE,
+				   MAP_SHARED, fd, offset >> 12));
+	mem = (uint8_t *)addr;
+	mem64 = gmem_mmap(fd, offset, size);
+	gmem_fill(mem, size, 1);
+	TEST_ASSERT(gmem_matches(mem64, size, 1), "The mappings differ");
+	ASSERT_OK(munmap(mem64, size));
+	ASSERT_OK(syscall32(NR32_MUNMAP, addr, size, 0, 0, 0, 0));
+	close(fd);
+	return NULL;
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_create),
+	GMEM_TEST(test_caps),
+	GMEM_TEST(test_bind),
+	GMEM_TEST(test_dirty_log),
+	GMEM_TEST(test_fallocate),
+	GMEM_TEST(test_mmap),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	vm = vm_create_barebones();
+	__TEST_REQUIRE(has_compat(), "The kernel takes no 32-bit system calls");
+
+	low = ASSERT_OK(mmap(NULL, page_size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_dirty_log_test: dirty logging of a slot that host and guest share
+ *
+ * What the guest wrote is in the log and nothing else is: not what it read, not
+ * what the host wrote.  With the plain log, with manual clearing, with the ring,
+ * and when logging is switched on and off under a guest that has the memory
+ * mapped already.
+ *
+ * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+
+#include "guest_memfd_util.h"
+#include "processor.h"
+
+#define NR_PAGES	24
+#define SLOT		5
+#define GPA		0x10000000ul
+#define RING_BYTES	(sizeof(struct kvm_dirty_gfn) * 1024)
+
+static struct kvm_vcpu *vcpu;
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+static uint8_t *mem;
+static int fd;
+
+static int set_flags(uint32_t flags)
+{
+	return __vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD | flags, GPA,
+					    size, mem, fd, 0);
+}
+
+static void logging_on(void)
+{
+	ASSERT_OK(set_flags(KVM_MEM_LOG_DIRTY_PAGES));
+}
+
+static void logging_off(void)
+{
+	ASSERT_OK(set_flags(0));
+}
+
+static void start(uint32_t flags, bool ring)
+{
+	vm = vm_create(1);
+	if (ring)
+		vm_enable_dirty_ring(vm, RING_BYTES);
+	vcpu = vm_vcpu_add(vm, 0, gmem_guest_code);
+	virt_map(vm, GPA, GPA, NR_PAGES);
+	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
+	mem = gmem_mmap(fd, 0, size);
+	ASSERT_OK(set_flags(flags));
+	gmem_guest_start(vcpu);
+}
+
+static const char *stop(void)
+{
+	kvm_vm_free(vm);
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+	return NULL;
+}
+
+static void guest_write(int page, uint64_t val)
+{
+	gmem_guest_write(vcpu, GPA + page * page_size + 8 * (page + 1), val);
+	ASSERT_EQ(*(uint64_t *)(mem + page * page_size + 8 * (page + 1)), val);
+}
+
+static void guest_read(int page)
+{
+	gmem_guest_read(vcpu, GPA + page * page_size);
+}
+
+static uint64_t get_log(void)
+{
+	uint64_t bitmap = -1ull;
+
+	kvm_vm_get_dirty_log(vm, SLOT, &bitmap);
+	return bitmap;
+}
+
+static const char *test_no_log(void)
+{
+	struct kvm_dirty_log log = { .slot = SLOT };
+	uint64_t bitmap;
+
+	start(0, false);
+	log.dirty_bitmap = &bitmap;
+	guest_write(0, 1);
+	ASSERT_ERRNO(__vm_ioctl(vm, KVM_GET_DIRTY_LOG, &log), ENOENT);
+	logging_on();
+	ASSERT_OK(__vm_ioctl(vm, KVM_GET_DIRTY_LOG, &log));
+	logging_off();
+	ASSERT_ERRNO(__vm_ioctl(vm, KVM_GET_DIRTY_LOG, &log), ENOENT);
+	return stop();
+}
+
+static const char *test_from_the_start(void)
+{
+	start(KVM_MEM_LOG_DIRTY_PAGES, false);
+	ASSERT_EQ(get_log(), 0ul);
+	guest_write(1, 1);
+	guest_read(2);
+	guest_write(NR_PAGES - 1, 1);
+	ASSERT_EQ(get_log(), 1ul << 1 | 1ul << (NR_PAGES - 1));
+	ASSERT_EQ(get_log(), 0ul);
+
+	/* Both were writable; what was collected is noticed again. */
+	guest_write(1, 2);
+	guest_write(2, 2);
+	ASSERT_EQ(get_log(), 1ul << 1 | 1ul << 2);
+	return stop();
+}
+
+static const char *test_switched_on_later(void)
+{
+	int i;
+
+	start(0, false);
+	for (i = 0; i < NR_PAGES; i++)
+		guest_write(i, 1);
+
+	logging_on();
+	ASSERT_EQ(get_log(), 0ul);
+	for (i = 0; i < NR_PAGES; i += 3)
+		guest_write(i, 2);
+	ASSERT_EQ(get_log(), 0x249249ul);
+	return stop();
+}
+
+static const char *test_off_and_on(void)
+{
+	int i;
+
+	start(KVM_MEM_LOG_DIRTY_PAGES, false);
+	for (i = 0; i < 4; i++) {
+		guest_write(i, 1);
+		logging_off();
+		guest_write(i + 1, 1);
+		logging_on();
+		ASSERT_EQ(get_log(), 0ul);
+		guest_write(i + 2, 1);
+		ASSERT_EQ(get_log(), 4ul << i);
+	}
+	ASSERT_EQ(gmem_nr_bindings(fd), 1);
+	return stop();
+}
+
+static const char *test_host_writes_are_not_logged(void)
+{
+	start(KVM_MEM_LOG_DIRTY_PAGES, false);
+	gmem_fill(mem, size, 1);
+	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, GPA, size, 1),
+		    "The guest sees other data");
+	ASSERT_EQ(get_log(), 0ul);
+	return stop();
+}
+
+static const char *test_punched_pages(void)
+{
+	start(KVM_MEM_LOG_DIRTY_PAGES, false);
+	guest_write(3, 1);
+	gmem_punch(fd, 3 * page_size, page_size);
+	ASSERT_EQ(get_log(), 1ul << 3);
+
+	/* A page that comes in for reading is not dirty until it is written. */
+	guest_read(3);
+	ASSERT_EQ(get_log(), 0ul);
+	guest_write(3, 2);
+	gmem_punch(fd, 0, size);
+	guest_write(3, 3);
+	guest_write(4, 3);
+	ASSERT_EQ(get_log(), 3ul << 3);
+	return stop();
+}
+
+static const char *test_manual_clear(void)
+{
+	uint64_t bitmap;
+
+	if (!(kvm_check_cap(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) &
+	      KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE))
+		return "no KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2";
+
+	start(0, false);
+	vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		      KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE);
+	guest_write(0, 1);
+	logging_on();
+	guest_write(1, 1);
+	guest_write(2, 1);
+	ASSERT_EQ(get_log(), 3ul << 1);
+	ASSERT_EQ(get_log(), 3ul << 1);
+
+	/* The range is given in units of 64 pages, or up to the end. */
+	bitmap = 1ul << 1;
+	kvm_vm_clear_dirty_log(vm, SLOT, &bitmap, 0, NR_PAGES);
+	ASSERT_EQ(get_log(), 1ul << 2);
+	guest_write(1, 2);
+	ASSERT_EQ(get_log(), 3ul << 1);
+	return stop();
+}
+
+static const char *test_initially_all_set(void)
+{
+	uint64_t bitmap = (1ul << NR_PAGES) - 1;
+
+	if (!(kvm_check_cap(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) &
+	      KVM_DIRTY_LOG_INITIALLY_SET))
+		return "no KVM_DIRTY_LOG_INITIALLY_SET";
+
+	start(0, false);
+	vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		      KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
+	guest_write(0, 1);
+	logging_on();
+	ASSERT_EQ(get_log() & bitmap, bitmap);
+	kvm_vm_clear_dirty_log(vm, SLOT, &bitmap, 0, NR_PAGES);
+	guest_write(0, 2);
+	guest_write(7, 2);
+	ASSERT_EQ(get_log(), 1ul << 0 | 1ul << 7);
+	return stop();
+}
+
+/* Take everything out of the ring that belongs to the slot, as a bitmap. */
+static uint64_t collect_ring(void)
+{
+	struct kvm_dirty_gfn *ring = vcpu_map_dirty_ring(vcpu), *gfn;
+	uint64_t bitmap = 0;
+
+	for (;;) {
+		gfn = &ring[vcpu->fetch_index % vcpu->dirty_gfns_count];
+		if (!(READ_ONCE(gfn->flags) & KVM_DIRTY_GFN_F_DIRTY))
+			break;
+		if (gfn->slot == SLOT) {
+			TEST_ASSERT(gfn->offset < NR_PAGES, "Offset %llu in the ring",
+				    gfn->offset);
+			bitmap |= 1ul << gfn->offset;
+		}
+		WRITE_ONCE(gfn->flags, KVM_DIRTY_GFN_F_RESET);
+		vcpu->fetch_index++;
+	}
+	kvm_vm_reset_dirty_ring(vm);
+	return bitmap;
+}
+
+static const char *test_ring(void)
+{
+	if (!kvm_check_cap(KVM_CAP_DIRTY_LOG_RING) &&
+	    !kvm_check_cap(KVM_CAP_DIRTY_LOG_RING_ACQ_REL))
+		return "no dirty ring";
+
+	start(0, true);
+	guest_write(0, 1);
+	logging_on();
+	collect_ring();
+	guest_write(0, 2);
+	guest_write(9, 2);
+	guest_read(10);
+	ASSERT_EQ(collect_ring(), 1ul << 0 | 1ul << 9);
+	ASSERT_EQ(collect_ring(), 0ul);
+	guest_write(9, 3);
+	gmem_punch(fd, 0, size);
+	guest_write(11, 3);
+	ASSERT_EQ(collect_ring(), 1ul << 9 | 1ul << 11);
+	logging_off();
+	guest_write(12, 4);
+	ASSERT_EQ(collect_ring(), 0ul);
+	return stop();
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_no_log),
+	GMEM_TEST(test_from_the_start),
+	GMEM_TEST(test_switched_on_later),
+	GMEM_TEST(test_off_and_on),
+	GMEM_TEST(test_host_writes_are_not_logged),
+	GMEM_TEST(test_punched_pages),
+	GMEM_TEST(test_manual_clear),
+	GMEM_TEST(test_initially_all_set),
+	GMEM_TEST(test_ring),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_hwpoison_test: memory errors in guest_memfd memory
+ *
+ * A page with a memory error stays in the file, unreachable for guest and host,
+ * until a hole is punched there.  A page that is only to be retired (soft
+ * offline) stays as it is, since nothing can move it.
+ *
+ * Each poisoned page is lost to the machine until it reboots.
+ *
+ * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/mman.h>
+
+#include "guest_memfd_util.h"
+#include "processor.h"
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON		100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+#define CORRUPT_PFN	"/sys/kernel/debug/hwpoison/corrupt-pfn"
+#define NR_PAGES	4
+#define SLOT		5
+#define GPA		0x10000000ul
+
+static struct kvm_vcpu *vcpu;
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+static uint8_t *mem;
+static int fd;
+
+static void start(void)
+{
+	vm = vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
+	virt_map(vm, GPA, GPA, NR_PAGES);
+	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
+	mem = gmem_mmap(fd, 0, size);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	gmem_guest_start(vcpu);
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 1);
+}
+
+static const char *stop(const char *skip)
+{
+	kvm_vm_free(vm);
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+	return skip;
+}
+
+static bool guest_sees(uint64_t addr, size_t len, uint64_t seed)
+{
+	return gmem_guest_do(vcpu, GMEM_GUEST_CHECK, addr, len, seed);
+}
+
+/* Why @advice, one of the two that inject an error, cannot be used; or NULL. */
+static const char *cannot_inject(int advice)
+{
+	if (geteuid())
+		return "not root";
+	if (madvise(mem, 0, advice))
+		return "the kernel cannot inject memory errors";
+	return NULL;
+}
+
+/* Page 1 is poisoned: nobody gets at it, its neighbours are as they were. */
+static void assert_page_is_poisoned(void)
+{
+	uint64_t first = *(uint64_t *)mem;
+
+	ASSERT_EQ(gmem_guest_read(vcpu, GPA), first);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EHWPOISON);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EHWPOISON);
+	TEST_ASSERT(!gmem_try_read(mem + page_size, NULL), "The host can read the page");
+	TEST_ASSERT(!gmem_try_write(mem + page_size, 1), "The host can write the page");
+	TEST_ASSERT(gmem_matches(mem, page_size, 1), "Another page changed");
+	ASSERT_EQ(gmem_allocated(fd), size);
+}
+
+/* A hole makes room for a good page, and the guest goes on where it stopped. */
+static void assert_punch_replaces_page(void)
+{
+	gmem_punch(fd, page_size, page_size);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 2);
+	TEST_ASSERT(gmem_matches(mem, size, 2), "The host sees other data");
+	ASSERT_EQ(gmem_allocated(fd), size);
+}
+
+static const char *test_poison_mapped_page(void)
+{
+	const char *skip;
+
+	start();
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	skip = cannot_inject(MADV_HWPOISON);
+	if (skip)
+		return stop(skip);
+
+	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
+	assert_page_is_poisoned();
+	assert_punch_replaces_page();
+	return stop(NULL);
+}
+
+/* Nothing in the host's page tables leads to this page, only the guest's. */
+static const char *test_poison_unmapped_page(void)
+{
+	uint64_t pfn;
+	char val[32];
+
+	start();
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	pfn = gmem_pfn(mem + page_size);
+	if (!pfn || access(CORRUPT_PFN, W_OK))
+		return stop("no " CORRUPT_PFN);
+
+	ASSERT_OK(munmap(mem, size));
+	snprintf(val, sizeof(val), "0x%lx", pfn);
+	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
+	mem = gmem_mmap(fd, 0, size);
+
+	assert_page_is_poisoned();
+	assert_punch_replaces_page();
+	return stop(NULL);
+}
+
+static const char *test_close_with_poison(void)
+{
+	const char *skip;
+
+	start();
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	skip = cannot_inject(MADV_HWPOISON);
+	if (skip)
+		return stop(skip);
+
+	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
+	/* The file goes while it holds the page; the next one must not get it. */
+	stop(NULL);
+	start();
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	return stop(NULL);
+}
+
+static const char *test_soft_offline(void)
+{
+	const char *skip;
+	uint64_t pfn;
+
+	start();
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	pfn = gmem_pfn(mem + page_size);
+	skip = cannot_inject(MADV_SOFT_OFFLINE);
+	if (skip)
+		return stop(skip);
+
+	/* It may fail, and has to leave the page where and as it is. */
+	madvise(mem + page_size, page_size, MADV_SOFT_OFFLINE);
+	TEST_ASSERT(guest_sees(GPA, size, 1), "The guest lost data");
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host lost data");
+	ASSERT_EQ(gmem_pfn(mem + page_size), pfn);
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 3);
+	TEST_ASSERT(gmem_matches(mem, size, 3), "The guest has another page");
+	return stop(NULL);
+}
+
+static const char *test_compaction(void)
+{
+	start();
+	if (gmem_write_file("/proc/sys/vm/compact_memory", "1"))
+		return stop("the kernel cannot compact memory");
+
+	TEST_ASSERT(guest_sees(GPA, size, 1), "The guest lost data");
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host lost data");
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 4);
+	TEST_ASSERT(gmem_matches(mem, size, 4), "The guest has another page");
+	return stop(NULL);
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_poison_mapped_page),
+	GMEM_TEST(test_poison_unmapped_page),
+	GMEM_TEST(test_close_with_poison),
+	GMEM_TEST(test_soft_offline),
+	GMEM_TEST(test_compaction),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_nested_test: guest_memfd memory under a nested guest
+ *
+ * An L2 that is given some of its L1's guest_memfd memory, with nested paging
+ * (KVM shadows L1's nested page tables) and without it, beside a slot 0 that is
+ * ordinary or a guest_memfd too.
+ *
+ * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+
+#include "guest_memfd_util.h"
+#include "processor.h"
+#include "svm_util.h"
+
+#define NR_PAGES	8
+#define SLOT		5
+#define GPA		0x10000000ul
+
+#define PG_LARGE_SHIFT	21
+#define L2_STACK_WORDS	512
+
+static struct kvm_vcpu *vcpu;
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+static uint8_t *mem;
+static int fd;
+
+/* L2 takes orders from the host itself; its exits for I/O do not go to L1. */
+static void l1_guest_code(struct svm_test_data *svm, uint64_t nested_cr3)
+{
+	static unsigned long l2_stack[L2_STACK_WORDS];
+
+	generic_svm_setup(svm, gmem_guest_code, &l2_stack[L2_STACK_WORDS]);
+	if (nested_cr3) {
+		svm->vmcb->control.nested_ctl |= SVM_NESTED_CTL_NP_ENABLE;
+		svm->vmcb->control.nested_cr3 = nested_cr3;
+	}
+	run_guest(svm->vmcb, svm->vmcb_gpa);
+	GUEST_DONE();
+}
+
+/* Nested page tables that map the first GiB one to one. Returns their root. */
+static uint64_t build_nested_page_tables(void)
+{
+	const uint64_t bits = PTE_PRESENT_MASK | PTE_WRITABLE_MASK | PTE_USER_MASK;
+	vm_vaddr_t table[3];
+	uint64_t *entry;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		table[i] = vm_vaddr_alloc_page(vm);
+		memset(addr_gva2hva(vm, table[i]), 0, page_size);
+		if (!i)
+			continue;
+		entry = addr_gva2hva(vm, table[i - 1]);
+		entry[0] = addr_gva2gpa(vm, table[i]) | bits;
+	}
+
+	entry = addr_gva2hva(vm, table[2]);
+	for (i = 0; i < 512; i++)
+		entry[i] = ((uint64_t)i << PG_LARGE_SHIFT) | bits | PTE_LARGE_MASK;
+	return addr_gva2gpa(vm, table[0]);
+}
+
+static void start(enum vm_mem_backing_src_type slot0, bool nested_paging)
+{
+	uint64_t nested_cr3 = 0;
+	vm_vaddr_t svm_gva;
+
+	vm_slot0_src = slot0;
+	vm = vm_create_with_one_vcpu(&vcpu, l1_guest_code);
+	vm_slot0_src = DEFAULT_VM_MEM_SRC;
+
+	vcpu_alloc_svm(vm, &svm_gva);
+	virt_map(vm, GPA, GPA, NR_PAGES);
+	if (nested_paging)
+		nested_cr3 = build_nested_page_tables();
+	vcpu_args_set(vcpu, 2, svm_gva, nested_cr3);
+
+	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
+	mem = gmem_mmap(fd, 0, size);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	gmem_guest_start(vcpu);
+}
+
+static void stop(void)
+{
+	kvm_vm_free(vm);
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+}
+
+static void check_sharing(void)
+{
+	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK_ZERO, GPA, page_size, 0),
+		    "New memory is not zero");
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 1);
+	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	gmem_fill(mem, size, 2);
+	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, GPA, size, 2),
+		    "L2 sees other data");
+}
+
+static void check_punch(void)
+{
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 3);
+	gmem_punch(fd, page_size, page_size);
+	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK_ZERO, GPA + page_size,
+				  page_size, 0), "The hole is not zero");
+	gmem_guest_write(vcpu, GPA + page_size, 0x1234);
+	ASSERT_EQ(*(uint64_t *)(mem + page_size), 0x1234ul);
+	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, GPA, page_size, 3),
+		    "L2 lost data");
+}
+
+static void check_dirty_log(void)
+{
+	uint64_t bitmap = 0;
+
+	vm_set_user_memory_region2(vm, SLOT,
+				   KVM_MEM_GUEST_MEMFD | KVM_MEM_LOG_DIRTY_PAGES,
+				   GPA, size, mem, fd, 0);
+	gmem_guest_write(vcpu, GPA + 2 * page_size, 1);
+	gmem_guest_write(vcpu, GPA + 5 * page_size, 1);
+	kvm_vm_get_dirty_log(vm, SLOT, &bitmap);
+	ASSERT_EQ(bitmap, 1ul << 2 | 1ul << 5);
+	gmem_guest_read(vcpu, GPA + 3 * page_size);
+	gmem_guest_write(vcpu, GPA + 2 * page_size, 2);
+	kvm_vm_get_dirty_log(vm, SLOT, &bitmap);
+	ASSERT_EQ(bitmap, 1ul << 2);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+}
+
+static void check_delete_and_fault(void)
+{
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL, -1, 0);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, NULL, fd, 0);
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 4);
+	TEST_ASSERT(gmem_matches(mem, size, 4), "The host sees other data");
+
+	/* The address in the exit is L1's, whoever made the access. */
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EFAULT);
+
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL, -1, 0);
+	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
+	mem = gmem_mmap(fd, 0, size);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
+}
+
+static const char *check_all(enum vm_mem_backing_src_type slot0, bool nested_paging)
+{
+	if (nested_paging && !kvm_cpu_has(X86_FEATURE_NPT))
+		return "the vCPU has no nested paging";
+
+	start(slot0, nested_paging);
+	check_sharing();
+	check_punch();
+	check_dirty_log();
+	check_delete_and_fault();
+	stop();
+	return NULL;
+}
+
+static const char *test_nested_paging(void)
+{
+	return check_all(VM_MEM_SRC_ANONYMOUS, true);
+}
+
+static const char *test_nested_paging_slot0(void)
+{
+	return check_all(VM_MEM_SRC_GUEST_MEMFD, true);
+}
+
+static const char *test_shadow_paging(void)
+{
+	return check_all(VM_MEM_SRC_ANONYMOUS, false);
+}
+
+static const char *test_shadow_paging_slot0(void)
+{
+	return check_all(VM_MEM_SRC_GUEST_MEMFD, false);
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_nested_paging),
+	GMEM_TEST(test_nested_paging_slot0),
+	GMEM_TEST(test_shadow_paging),
+	GMEM_TEST(test_shadow_paging_slot0),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
+	TEST_REQUIRE(kvm_cpu_has(X86_FEATURE_SVM));
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}
