@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Guest memory: memory that belongs to virtual machines and is reached through
+ * a file descriptor.
+ *
+ * This is the interface between the memory half (mm/guest_memory, built in,
+ * owns the pages) and its users (KVM, one &struct guest_memory_user for every
+ * open file).  See Documentation/virt/kvm/guest_memfd.rst for the model.
+ */
+#ifndef _LINUX_GUEST_MEMORY_H
+#define _LINUX_GUEST_MEMORY_H
+
+#include <linux/bits.h>
+#include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+struct seq_file;
+struct guest_memory_user;
+
+/* Properties of an inode, fixed when it is created. */
+#define GUEST_MEMORY_MAPPABLE		BIT(0)	/* mmap() is allowed */
+#define GUEST_MEMORY_INIT_SHARED	BIT(1)	/* the host may touch all pages */
+
+/**
+ * struct guest_memory_user_ops - how the memory half reaches a user
+ * @detach:		stop using the inode: from the end of this call on, no
+ *			new access through @user may begin.  Called once, under
+ *			the invalidate_lock and the bindings lock, exclusive.
+ * @invalidate_begin:	make pages [start, end) of the file unreachable for
+ *			guests and keep them so until @invalidate_end.  May
+ *			sleep.  Called under the bindings lock, shared.
+ * @invalidate_end:	guests may fault in [start, end) again.  Called under
+ *			the bindings lock, shared.
+ * @account:		the inode grew by @nr pages (shrank if negative).  Any
+ *			context that may hold the invalidate_lock; must not
+ *			sleep.
+ *
+ * Every @invalidate_begin is followed by one @invalidate_end with the same
+ * range.  They nest: a memory failure may come between the two calls of a hole
+ * punch.
+ */
+struct guest_memory_user_ops {
+	void (*detach)(struct guest_memory_user *user);
+	void (*invalidate_begin)(struct guest_memory_user *user, pgoff_t start,
+				 pgoff_t end);
+	void (*invalidate_end)(struct guest_memory_user *user, pgoff_t start,
+			       pgoff_t end);
+	void (*account)(struct guest_memory_user *user, long nr);
+};
+
+/**
+ * struct guest_memory_user - one user (a virtual machine's view) of an inode
+ * @node:	entry in the inode's list of users; guarded by the bindings lock
+ * @ops:	the user's callbacks
+ *
+ * Embedded in the user's own structure, which must outlive the file.
+ */
+struct guest_memory_user {
+	struct list_head node;
+	const struct guest_memory_user_ops *ops;
+};
+
+#ifdef CONFIG_GUEST_MEMORY
+
+extern const struct address_space_operations guest_memory_aops;
+
+/**
+ * mapping_guest_memory() - does a mapping hold guest memory?
+ * @mapping:	any address space
+ *
+ * Context: any.
+ * Return: true if the pages of @mapping belong to a guest memory inode.
+ */
+static inline bool mapping_guest_memory(const struct address_space *mapping)
+{
+	return mapping->a_ops == &guest_memory_aops;
+}
+
+/**
+ * guest_memory_create_file() - make a new inode and a first file for it
+ * @name:	name shown in /proc/PID/fd, e.g. "[kvm-gmem]"
+ * @size:	size in bytes, a multiple of PAGE_SIZE greater than 0
+ * @flags:	GUEST_MEMORY_* properties
+ * @fops:	file operations; their owner is pinned until the last fput()
+ * @user:	the creating user; its callbacks may run as soon as this returns
+ *
+ * The caller stores its own data in the file's private_data before it installs
+ * the file, and calls guest_memory_release() from its ->release().
+ *
+ * Context: process, may sleep; no locks needed.
+ * Return: the file (O_RDWR), or ERR_PTR: -ENOMEM, -ENFILE, -ENOENT when the
+ * module that owns @fops is going away, or what the security module says.
+ */
+struct file *guest_memory_create_file(const char *name, loff_t size,
+				      unsigned long flags,
+				      const struct file_operations *fops,
+				      struct guest_memory_user *user);
+
+/**
+ * guest_memory_release() - end a user's use of an inode
+ * @inode:	a guest memory inode
+ * @user:	a user of @inode; may be freed when this returns
+ *
+ * Zaps everything that @user's guests have mapped.  The last user to leave
+ * frees all pages; the inode itself may live on through inode references.
+ *
+ * Context: process, may sleep.  Takes the invalidate_lock and the bindings
+ * lock.
+ */
+void guest_memory_release(struct inode *inode, struct guest_memory_user *user);
+
+/**
+ * guest_memory_flags() - the properties an inode was created with
+ * @inode:	a guest memory inode
+ *
+ * Context: any.
+ * Return: GUEST_MEMORY_* bits.
+ */
+unsigned long guest_memory_flags(const struct inode *inode);
+
+/**
+ * guest_memory_check_range() - is a byte range inside a file and page aligned?
+ * @size:	size of the file in bytes
+ * @offset:	start of the range in bytes
+ * @len:	length of the range in bytes
+ *
+ * Context: any.
+ * Return: 0; -EINVAL when @offset or @len is unaligned, @len is 0, the range
+ * wraps or does not lie inside the file.
+ */
+int guest_memory_check_range(loff_t size, u64 offset, u64 len);
+
+/**
+ * guest_memory_get_pfn() - the page of a file that a guest access needs
+ * @inode:	a guest memory inode
+ * @index:	page index in the file, below its size
+ * @pfn:	receives the page frame number
+ * @order:	receives the order of the largest aligned run of pages around
+ *		@index that is contiguous and uniform, i.e. may be mapped as one
+ *
+ * Allocates and zeroes the page if it is not there.  The caller owns one
+ * reference to the page on success.  The page may leave the file at once;
+ * users protect what they build on it by their ->invalidate_begin() protocol.
+ *
+ * Context: process, may sleep.  Takes the invalidate_lock shared unless the
+ * page is present.  The caller must not hold a lock that orders after it.
+ * Return: 0; -ENOMEM; -EHWPOISON when the page has a memory error; -ENODEV
+ * when the last user has left.
+ */
+int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
+			 unsigned int *order);
+
+/**
+ * guest_memory_fallocate() - ->fallocate() of guest memory files
+ * @file:	a guest memory file
+ * @mode:	FALLOC_FL_KEEP_SIZE, with or without FALLOC_FL_PUNCH_HOLE
+ * @offset:	start in bytes, a multiple of PAGE_SIZE
+ * @len:	length in bytes, a multiple of PAGE_SIZE
+ *
+ * Context: process, may sleep.
+ * Return: 0; -EOPNOTSUPP for any other @mode; -EINVAL when unaligned or, for
+ * an allocation, past the end of the file; -EINTR when a signal arrived during
+ * an allocation (what was allocated stays); -ENOMEM.
+ */
+long guest_memory_fallocate(struct file *file, int mode, loff_t offset,
+			    loff_t len);
+
+/**
+ * guest_memory_mmap() - ->mmap() of guest memory files
+ * @file:	a guest memory file
+ * @vma:	the area being set up
+ *
+ * Context: process, mmap_lock held for writing.
+ * Return: 0; -ENODEV when the inode is not GUEST_MEMORY_MAPPABLE; -EINVAL for
+ * a private mapping.
+ */
+int guest_memory_mmap(struct file *file, struct vm_area_struct *vma);
+
+/**
+ * guest_memory_show_fdinfo() - the part of fdinfo that concerns the memory
+ * @m:		the fdinfo file
+ * @inode:	a guest memory inode
+ *
+ * Context: process; takes the bindings lock shared.
+ */
+void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode);
+
+/**
+ * guest_memory_lock_bindings() - keep out everything that walks or changes
+ *				  the bindings of an inode
+ * @inode:	a guest memory inode
+ *
+ * A user changes its bindings only between this and
+ * guest_memory_unlock_bindings().  It excludes hole punches and conversions
+ * from begin to end (invalidate_lock, exclusive) as well as memory failure,
+ * which comes without the invalidate_lock (bindings lock, exclusive).
+ *
+ * Context: process, may sleep; slots_lock and mmap_lock are outside.
+ */
+void guest_memory_lock_bindings(struct inode *inode);
+
+/**
+ * guest_memory_unlock_bindings() - undo guest_memory_lock_bindings()
+ * @inode:	a guest memory inode
+ *
+ * Context: process.
+ */
+void guest_memory_unlock_bindings(struct inode *inode);
+
+/**
+ * guest_memory_lock_bindings_shared() - walk the bindings of an inode
+ * @inode:	a guest memory inode
+ *
+ * Context: process, may sleep.
+ */
+void guest_memory_lock_bindings_shared(struct inode *inode);
+
+/**
+ * guest_memory_unlock_bindings_shared() - undo
+ *	guest_memory_lock_bindings_shared()
+ * @inode:	a guest memory inode
+ *
+ * Context: process.
+ */
+void guest_memory_unlock_bindings_shared(struct inode *inode);
+
+/**
+ * guest_memory_assert_bindings() - lockdep: bindings may be walked
+ * @inode:	a guest memory inode
+ *
+ * Context: any.
+ */
+void guest_memory_assert_bindings(const struct inode *inode);
+
+/**
+ * guest_memory_assert_bindings_write() - lockdep: bindings may be changed
+ * @inode:	a guest memory inode
+ *
+ * Context: any.
+ */
+void guest_memory_assert_bindings_write(const struct inode *inode);
+
+#else
+
+static inline bool mapping_guest_memory(const struct address_space *mapping)
+{
+	return false;
+}
+
+#endif /* CONFIG_GUEST_MEMORY */
+
+#endif /* _LINUX_GUEST_MEMORY_H */

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory: blocks, the unit in which memory enters and leaves a file
+ *
+ * A block is a naturally aligned, physically contiguous run of pages that backs
+ * the equally aligned range of a file.  This file is the only one that knows
+ * where blocks come from and in which sizes; so far they are single pages
+ * (order 0) of the buddy allocator.
+ *
+ * Invariants:
+ *
+ * - A block is zeroed before it enters the file: whoever finds a page in the
+ *   page cache may show it to a guest or to the host.
+ * - A block is zeroed again when it leaves, before the page allocator can get
+ *   it: what a guest wrote is never seen by the next owner of the memory.
+ *   Poisoned pages are the exception, touching them would be fatal; the page
+ *   allocator never hands them out again.
+ * - Folios are dirty from the beginning.  A clean one could be dropped behind
+ *   our back, for example by an attempt to offline the page.
+ */
+#include <linux/guest_memory.h>
+#include <linux/falloc.h>
+#include <linux/highmem.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+
+#include "internal.h"
+
+/* How many pages may be allocated or removed before others get a turn. */
+#define GUEST_MEMORY_ALLOC_BATCH	(SZ_2M >> PAGE_SHIFT)
+#define GUEST_MEMORY_REMOVE_BATCH	(SZ_1G >> PAGE_SHIFT)
+
+/*
+ * The policy of the file wins over that of the task, whichever path the
+ * allocation comes from.
+ */
+static struct folio *guest_memory_alloc_folio(struct inode *inode,
+					      pgoff_t index)
+{
+	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_ZERO;
+#ifdef CONFIG_NUMA
+	struct vm_area_struct pseudo_vma;
+	struct mempolicy *policy;
+	struct folio *folio;
+
+	policy = mpol_shared_policy_lookup(&GUEST_MEMORY_I(inode)->policy,
+					   index);
+	if (policy) {
+		vma_init(&pseudo_vma, NULL);
+		/* Let MPOL_INTERLEAVE of many files begin on different nodes. */
+		pseudo_vma.vm_pgoff = index + inode->i_ino;
+		pseudo_vma.vm_policy = policy;
+		folio = vma_alloc_folio(gfp, 0, &pseudo_vma, 0, false);
+		mpol_cond_put(policy);
+		return folio;
+	}
+#endif
+	return folio_alloc(gfp, 0);
+}
+
+/* Add a new block that covers @index.  -EEXIST: somebody else was faster. */
+static struct folio *guest_memory_add_folio(struct inode *inode, pgoff_t index)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *folio;
+	int r;
+
+	folio = guest_memory_alloc_folio(inode, index);
+	if (!folio)
+		return ERR_PTR(-ENOMEM);
+
+	folio_mark_uptodate(folio);
+	folio_set_dirty(folio);
+
+	/* Charges the memory to the memcg of the current task. */
+	r = filemap_add_folio(mapping, folio, index, mapping_gfp_mask(mapping));
+	if (r) {
+		folio_put(folio);
+		return ERR_PTR(r);
+	}
+
+	folio_unlock(folio);
+	guest_memory_account(inode, folio_nr_pages(folio));
+
+	return folio;
+}
+
+/*
+ * Find the folio at @index, or add it.  The caller gets a reference; the folio
+ * stays in the file as long as the caller holds the invalidate_lock.
+ */
+struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index)
+{
+	struct folio *folio;
+
+	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
+
+	do {
+		folio = filemap_get_folio(inode->i_mapping, index);
+		if (folio)
+			return folio;
+
+		if (GUEST_MEMORY_I(inode)->closed)
+			return ERR_PTR(-ENODEV);
+
+		folio = guest_memory_add_folio(inode, index);
+	} while (folio == ERR_PTR(-EEXIST));
+
+	return folio;
+}
+
+int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
+			 unsigned int *order)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *folio;
+	struct page *page;
+
+	/*
+	 * A page that is present needs no lock: if it is being removed, the
+	 * caller's own check against invalidation tells it to try again.
+	 */
+	folio = filemap_get_folio(mapping, index);
+	if (!folio) {
+		filemap_invalidate_lock_shared(mapping);
+		folio = guest_memory_get_folio(inode, index);
+		filemap_invalidate_unlock_shared(mapping);
+		if (IS_ERR(folio))
+			return PTR_ERR(folio);
+	}
+
+	page = folio_file_page(folio, index);
+	if (unlikely(PageHWPoison(page))) {
+		folio_put(folio);
+		return -EHWPOISON;
+	}
+
+	*pfn = page_to_pfn(page);
+	*order = 0;
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_get_pfn, GUEST_MEMORY);
+
+/*
+ * Remove pages [start, end).  The caller has made them unreachable for guests;
+ * truncation removes the mappings of the host, if there are any left.
+ */
+void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned long nrpages = mapping->nrpages;
+
+	lockdep_assert_held_write(&mapping->invalidate_lock);
+
+	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
+				   ((loff_t)end << PAGE_SHIFT) - 1);
+	guest_memory_account(inode, mapping->nrpages - nrpages);
+}
+
+/* The folio has left the file and is about to be freed; see the invariants. */
+void guest_memory_free_folio(struct folio *folio)
+{
+	if (!folio_test_hwpoison(folio) && !want_init_on_free())
+		folio_zero_segment(folio, 0, folio_size(folio));
+}
+
+/* Take pages [start, end) out of the file, whoever uses them. */
+static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
+				     pgoff_t end)
+{
+	struct address_space *mapping = inode->i_mapping;
+
+	filemap_invalidate_lock(mapping);
+
+	guest_memory_lock_bindings_shared(inode);
+	guest_memory_invalidate_begin(inode, start, end);
+	guest_memory_unlock_bindings_shared(inode);
+
+	/*
+	 * Once for all pages instead of one by one in truncation, and with
+	 * even_cows set: it also clears the marks that a memory failure leaves
+	 * in page tables, so that the host may use the new page.
+	 */
+	unmap_mapping_pages(mapping, start, end - start, true);
+	guest_memory_remove_range(inode, start, end);
+
+	guest_memory_lock_bindings_shared(inode);
+	guest_memory_invalidate_end(inode, start, end);
+	guest_memory_unlock_bindings_shared(inode);
+
+	filemap_invalidate_unlock(mapping);
+}
+
+static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
+				    pgoff_t end)
+{
+	pgoff_t next;
+
+	for (end = min(end, guest_memory_nr_pages(inode)); start < end;
+	     start = next) {
+		next = min(start + GUEST_MEMORY_REMOVE_BATCH, end);
+		guest_memory_punch_batch(inode, start, next);
+		cond_resched();
+	}
+
+	return 0;
+}
+
+/* Make sure that pages [start, end) are there, as far as it goes. */
+static long guest_memory_allocate_batch(struct inode *inode, pgoff_t start,
+					pgoff_t end)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *folio;
+	long r = 0;
+
+	filemap_invalidate_lock_shared(mapping);
+	while (start < end) {
+		if (signal_pending(current)) {
+			r = -EINTR;
+			break;
+		}
+
+		folio = guest_memory_get_folio(inode, start);
+		if (IS_ERR(folio)) {
+			r = PTR_ERR(folio);
+			break;
+		}
+		start = folio_next_index(folio);
+		folio_put(folio);
+	}
+	filemap_invalidate_unlock_shared(mapping);
+
+	return r;
+}
+
+static long guest_memory_allocate(struct inode *inode, pgoff_t start,
+				  pgoff_t end)
+{
+	pgoff_t next;
+	long r = 0;
+
+	if (end > guest_memory_nr_pages(inode))
+		return -EINVAL;
+
+	for (; start < end && !r; start = next) {
+		next = min(start + GUEST_MEMORY_ALLOC_BATCH, end);
+		r = guest_memory_allocate_batch(inode, start, next);
+		cond_resched();
+	}
+
+	return r;
+}
+
+long guest_memory_fallocate(struct file *file, int mode, loff_t offset,
+			    loff_t len)
+{
+	struct inode *inode = file_inode(file);
+	pgoff_t start = offset >> PAGE_SHIFT;
+	pgoff_t end = (offset + len) >> PAGE_SHIFT;
+
+	if (mode != FALLOC_FL_KEEP_SIZE &&
+	    mode != (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+
+	if (!PAGE_ALIGNED(offset) || !PAGE_ALIGNED(len))
+		return -EINVAL;
+
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return guest_memory_punch_hole(inode, start, end);
+
+	return guest_memory_allocate(inode, start, end);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_fallocate, GUEST_MEMORY);

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory: mappings in the page tables of host processes
+ *
+ * Invariants:
+ *
+ * - The host only ever maps what it may touch: ->fault() checks under the
+ *   invalidate_lock and hands the folio over locked, and whoever takes a page
+ *   away (exclusive invalidate_lock) unmaps it before.  No ->map_pages(), which
+ *   would map neighbours without asking.
+ * - All mappings are shared.  A private one would copy guest memory into
+ *   anonymous memory of the host.
+ */
+#include <linux/guest_memory.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+#include "internal.h"
+
+static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *folio;
+
+	if (vmf->pgoff >= guest_memory_nr_pages(inode))
+		return VM_FAULT_SIGBUS;
+
+	if (!(GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_INIT_SHARED))
+		return VM_FAULT_SIGBUS;
+
+	filemap_invalidate_lock_shared(mapping);
+	folio = guest_memory_get_folio(inode, vmf->pgoff);
+	if (IS_ERR(folio)) {
+		filemap_invalidate_unlock_shared(mapping);
+		return vmf_error(PTR_ERR(folio));
+	}
+
+	/* From here on the folio lock keeps the page in the file. */
+	folio_lock(folio);
+	filemap_invalidate_unlock_shared(mapping);
+
+	vmf->page = folio_file_page(folio, vmf->pgoff);
+	return VM_FAULT_LOCKED;
+}
+
+#ifdef CONFIG_NUMA
+static int guest_memory_set_policy(struct vm_area_struct *vma,
+				   struct mempolicy *policy)
+{
+	struct inode *inode = file_inode(vma->vm_file);
+
+	return mpol_set_shared_policy(&GUEST_MEMORY_I(inode)->policy, vma,
+				      policy);
+}
+
+/* NULL, i.e. no policy for this page, is reported as MPOL_DEFAULT. */
+static struct mempolicy *guest_memory_get_policy(struct vm_area_struct *vma,
+						 unsigned long addr)
+{
+	struct inode *inode = file_inode(vma->vm_file);
+	pgoff_t index = linear_page_index(vma, addr);
+
+	return mpol_shared_policy_lookup(&GUEST_MEMORY_I(inode)->policy, index);
+}
+#endif
+
+static const struct vm_operations_struct guest_memory_vm_ops = {
+	.fault		= guest_memory_fault,
+#ifdef CONFIG_NUMA
+	.set_policy	= guest_memory_set_policy,
+	.get_policy	= guest_memory_get_policy,
+#endif
+};
+
+int guest_memory_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	if (!(guest_memory_flags(file_inode(file)) & GUEST_MEMORY_MAPPABLE))
+		return -ENODEV;
+
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+
+	/* Guest memory in a core dump is a surprise; MADV_DODUMP asks for it. */
+	vma->vm_flags |= VM_DONTDUMP;
+	vma->vm_ops = &guest_memory_vm_ops;
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_mmap, GUEST_MEMORY);

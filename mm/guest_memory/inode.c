@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory: inodes, files and their users
+ *
+ * An inode is the memory.  It has a fixed size, pages come when they are first
+ * needed and go when a hole is punched or the last user leaves.  A user is one
+ * virtual machine's view of the inode and comes with a file.  What a user does
+ * with the pages (which addresses show them in which guest) is its own
+ * business; the inode only tells it when pages are about to go.
+ *
+ * Invariants:
+ *
+ * - A page is in the page cache of the inode if and only if it holds memory of
+ *   the file.  Users never keep a reference to a page they map; what they map
+ *   is bounded by invalidate_begin() and invalidate_end().
+ * - The inode is off the superblock's inode list and has no backing device,
+ *   its folios are unevictable, always dirty and refuse migration: nothing but
+ *   this code adds, removes, moves or replaces a page.
+ * - Nothing here depends on the module that uses it: an inode may outlive it.
+ */
+#include <linux/guest_memory.h>
+#include <linux/init.h>
+#include <linux/magic.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/pseudo_fs.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/statfs.h>
+
+#include "internal.h"
+
+static struct kmem_cache *guest_memory_inode_cache __ro_after_init;
+static struct vfsmount *guest_memory_mnt __ro_after_init;
+
+void guest_memory_lock_bindings(struct inode *inode)
+{
+	filemap_invalidate_lock(inode->i_mapping);
+	down_write(&GUEST_MEMORY_I(inode)->bindings_lock);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_lock_bindings, GUEST_MEMORY);
+
+void guest_memory_unlock_bindings(struct inode *inode)
+{
+	up_write(&GUEST_MEMORY_I(inode)->bindings_lock);
+	filemap_invalidate_unlock(inode->i_mapping);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_unlock_bindings, GUEST_MEMORY);
+
+void guest_memory_lock_bindings_shared(struct inode *inode)
+{
+	down_read(&GUEST_MEMORY_I(inode)->bindings_lock);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_lock_bindings_shared, GUEST_MEMORY);
+
+void guest_memory_unlock_bindings_shared(struct inode *inode)
+{
+	up_read(&GUEST_MEMORY_I(inode)->bindings_lock);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_unlock_bindings_shared, GUEST_MEMORY);
+
+void guest_memory_assert_bindings(const struct inode *inode)
+{
+	lockdep_assert_held(&GUEST_MEMORY_I(inode)->bindings_lock);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_assert_bindings, GUEST_MEMORY);
+
+void guest_memory_assert_bindings_write(const struct inode *inode)
+{
+	lockdep_assert_held_write(&GUEST_MEMORY_I(inode)->bindings_lock);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_assert_bindings_write, GUEST_MEMORY);
+
+unsigned long guest_memory_flags(const struct inode *inode)
+{
+	return GUEST_MEMORY_I(inode)->flags;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_flags, GUEST_MEMORY);
+
+int guest_memory_check_range(loff_t size, u64 offset, u64 len)
+{
+	if (!len || !PAGE_ALIGNED(offset) || !PAGE_ALIGNED(len))
+		return -EINVAL;
+
+	if (offset + len < offset || offset + len > size)
+		return -EINVAL;
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_check_range, GUEST_MEMORY);
+
+/*
+ * Make pages [start, end) unreachable for all guests.  Except for memory
+ * failure, the caller holds the invalidate_lock exclusively until it has
+ * called guest_memory_invalidate_end(), so that both see the same bindings.
+ */
+void guest_memory_invalidate_begin(struct inode *inode, pgoff_t start,
+				   pgoff_t end)
+{
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+	struct guest_memory_user *user;
+
+	lockdep_assert_held(&gi->bindings_lock);
+
+	list_for_each_entry(user, &gi->users, node)
+		user->ops->invalidate_begin(user, start, end);
+}
+
+void guest_memory_invalidate_end(struct inode *inode, pgoff_t start,
+				 pgoff_t end)
+{
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+	struct guest_memory_user *user;
+
+	lockdep_assert_held(&gi->bindings_lock);
+
+	list_for_each_entry(user, &gi->users, node)
+		user->ops->invalidate_end(user, start, end);
+}
+
+/* The inode grew by @nr pages, or shrank. */
+void guest_memory_account(struct inode *inode, long nr)
+{
+	struct guest_memory_user *user;
+
+	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
+
+	list_for_each_entry(user, &GUEST_MEMORY_I(inode)->users, node)
+		user->ops->account(user, nr);
+}
+
+void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
+{
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+	pgoff_t end = guest_memory_nr_pages(inode);
+
+	/*
+	 * Held to the end: an access that began before detach() meets the
+	 * invalidation and finds the user gone when it tries again.
+	 */
+	filemap_invalidate_lock(inode->i_mapping);
+
+	down_write(&gi->bindings_lock);
+	user->ops->detach(user);
+	gi->closed = list_is_singular(&gi->users);
+	/* Folio locks, which removal takes, are outside the bindings_lock. */
+	downgrade_write(&gi->bindings_lock);
+	user->ops->invalidate_begin(user, 0, end);
+	up_read(&gi->bindings_lock);
+
+	/* Host mappings pin a file: with the last user they are gone too. */
+	if (gi->closed)
+		guest_memory_remove_range(inode, 0, end);
+
+	down_write(&gi->bindings_lock);
+	user->ops->invalidate_end(user, 0, end);
+	list_del(&user->node);
+	up_write(&gi->bindings_lock);
+
+	filemap_invalidate_unlock(inode->i_mapping);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_release, GUEST_MEMORY);
+
+void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
+{
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+	struct guest_memory_user *user;
+	unsigned int nr_users = 0;
+
+	guest_memory_lock_bindings_shared(inode);
+	list_for_each_entry(user, &gi->users, node)
+		nr_users++;
+	guest_memory_unlock_bindings_shared(inode);
+
+	seq_printf(m, "gmem-size:\t%lld\n", i_size_read(inode));
+	seq_printf(m, "gmem-allocated:\t%llu\n",
+		   (u64)READ_ONCE(inode->i_mapping->nrpages) << PAGE_SHIFT);
+	seq_printf(m, "gmem-flags:\t0x%lx\n", gi->flags);
+	seq_printf(m, "gmem-views:\t%u\n", nr_users);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_show_fdinfo, GUEST_MEMORY);
+
+/* Pages never move: guests map them without holding references. */
+static int guest_memory_migrate_folio(struct address_space *mapping,
+				      struct folio *dst, struct folio *src,
+				      enum migrate_mode mode)
+{
+	return -EBUSY;
+}
+
+/*
+ * A memory error hit a page.  Take it from the guests but leave it in the file:
+ * its content is lost, and neither guest nor host may take a zeroed page for
+ * it.  Later faults find PageHWPoison; punching a hole makes the range usable
+ * again.
+ *
+ * The folio lock is held, hence no invalidate_lock: begin and end happen in one
+ * section of the bindings_lock instead.
+ */
+static int guest_memory_error_page(struct address_space *mapping,
+				   struct page *page)
+{
+	struct inode *inode = mapping->host;
+	pgoff_t index = page_index(page);
+
+	guest_memory_lock_bindings_shared(inode);
+	guest_memory_invalidate_begin(inode, index, index + 1);
+	guest_memory_invalidate_end(inode, index, index + 1);
+	guest_memory_unlock_bindings_shared(inode);
+
+	return 0;
+}
+
+const struct address_space_operations guest_memory_aops = {
+	.dirty_folio		= noop_dirty_folio,
+	.migrate_folio		= guest_memory_migrate_folio,
+	.error_remove_page	= guest_memory_error_page,
+	.free_folio		= guest_memory_free_folio,
+};
+
+/* i_blocks is not kept up to date: tell what is allocated when asked. */
+static int guest_memory_getattr(struct user_namespace *mnt_userns,
+				const struct path *path, struct kstat *stat,
+				u32 request_mask, unsigned int flags)
+{
+	struct inode *inode = d_inode(path->dentry);
+
+	generic_fillattr(mnt_userns, inode, stat);
+	/* In units of 512 bytes, whatever the block size. */
+	stat->blocks = (u64)READ_ONCE(inode->i_mapping->nrpages)
+			<< (PAGE_SHIFT - 9);
+
+	return 0;
+}
+
+static int guest_memory_setattr(struct user_namespace *mnt_userns,
+				struct dentry *dentry, struct iattr *attr)
+{
+	return -EINVAL;
+}
+
+static const struct inode_operations guest_memory_iops = {
+	.getattr	= guest_memory_getattr,
+	.setattr	= guest_memory_setattr,
+};
+
+static struct inode *guest_memory_alloc_inode(struct super_block *sb)
+{
+	struct guest_memory_inode *gi;
+
+	gi = alloc_inode_sb(sb, guest_memory_inode_cache, GFP_KERNEL);
+	if (!gi)
+		return NULL;
+
+	gi->flags = 0;
+	gi->closed = false;
+	init_rwsem(&gi->bindings_lock);
+	INIT_LIST_HEAD(&gi->users);
+	mpol_shared_policy_init(&gi->policy, NULL);
+
+	return &gi->vfs_inode;
+}
+
+static void guest_memory_destroy_inode(struct inode *inode)
+{
+	mpol_free_shared_policy(&GUEST_MEMORY_I(inode)->policy);
+}
+
+static void guest_memory_free_inode(struct inode *inode)
+{
+	kmem_cache_free(guest_memory_inode_cache, GUEST_MEMORY_I(inode));
+}
+
+static const struct super_operations guest_memory_sops = {
+	.alloc_inode	= guest_memory_alloc_inode,
+	.destroy_inode	= guest_memory_destroy_inode,
+	.free_inode	= guest_memory_free_inode,
+	.statfs		= simple_statfs,
+};
+
+static struct inode *guest_memory_make_inode(const char *name, loff_t size,
+					     unsigned long flags)
+{
+	struct inode *inode;
+
+	inode = anon_inode_make_secure_inode(guest_memory_mnt->mnt_sb, name,
+					     NULL);
+	if (IS_ERR(inode))
+		return inode;
+
+	GUEST_MEMORY_I(inode)->flags = flags;
+	inode->i_mode |= S_IFREG;
+	inode->i_size = size;
+	inode->i_op = &guest_memory_iops;
+	inode->i_mapping->a_ops = &guest_memory_aops;
+	mapping_set_gfp_mask(inode->i_mapping, GFP_HIGHUSER);
+	mapping_set_unevictable(inode->i_mapping);
+
+	return inode;
+}
+
+struct file *guest_memory_create_file(const char *name, loff_t size,
+				      unsigned long flags,
+				      const struct file_operations *fops,
+				      struct guest_memory_user *user)
+{
+	struct inode *inode;
+	struct file *file;
+
+	/* alloc_file_pseudo() takes no reference, __fput() drops one. */
+	if (!fops_get(fops))
+		return ERR_PTR(-ENOENT);
+
+	inode = guest_memory_make_inode(name, size, flags);
+	if (IS_ERR(inode)) {
+		file = ERR_CAST(inode);
+		goto err_fops;
+	}
+
+	file = alloc_file_pseudo(inode, guest_memory_mnt, name,
+				 O_RDWR | O_LARGEFILE, fops);
+	if (IS_ERR(file))
+		goto err_inode;
+
+	/* Nobody else can reach the inode yet, but lockdep cannot know. */
+	guest_memory_lock_bindings(inode);
+	list_add(&user->node, &GUEST_MEMORY_I(inode)->users);
+	guest_memory_unlock_bindings(inode);
+
+	return file;
+
+err_inode:
+	iput(inode);
+err_fops:
+	fops_put(fops);
+	return file;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_create_file, GUEST_MEMORY);
+
+static int guest_memory_init_fs_context(struct fs_context *fc)
+{
+	struct pseudo_fs_context *ctx;
+
+	ctx = init_pseudo(fc, GUEST_MEMFD_MAGIC);
+	if (!ctx)
+		return -ENOMEM;
+
+	ctx->ops = &guest_memory_sops;
+	return 0;
+}
+
+static struct file_system_type guest_memory_fs = {
+	.name			= "guest_memory",
+	.init_fs_context	= guest_memory_init_fs_context,
+	.kill_sb		= kill_anon_super,
+};
+
+static void guest_memory_init_once(void *gi)
+{
+	inode_init_once(&((struct guest_memory_inode *)gi)->vfs_inode);
+}
+
+static int __init guest_memory_init(void)
+{
+	guest_memory_inode_cache =
+		kmem_cache_create("guest_memory_inode",
+				  sizeof(struct guest_memory_inode), 0,
+				  SLAB_ACCOUNT | SLAB_PANIC,
+				  guest_memory_init_once);
+
+	guest_memory_mnt = kern_mount(&guest_memory_fs);
+	if (IS_ERR(guest_memory_mnt))
+		panic("guest_memory: cannot mount: %ld\n",
+		      PTR_ERR(guest_memory_mnt));
+	guest_memory_mnt->mnt_flags |= MNT_NOEXEC;
+
+	return 0;
+}
+fs_initcall(guest_memory_init);
