@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* guest_memfd: what its files in virt/kvm share among themselves */
+#ifndef __KVM_GMEM_INTERNAL_H
+#define __KVM_GMEM_INTERNAL_H
+
+#include <linux/guest_memory.h>
+#include <linux/kvm_gmem.h>
+#include <linux/rbtree.h>
+
+/**
+ * struct kvm_gmem_view - one virtual machine's use of a guest_memfd inode
+ * @user:	registration with the inode
+ * @kvm:	the virtual machine; the file holds a reference
+ * @bindings:	tree of &struct kvm_gmem_bind by page of the file; guarded by
+ *		the inode's bindings lock
+ *
+ * The private_data of the file, freed with it.
+ */
+struct kvm_gmem_view {
+	struct guest_memory_user user;
+	struct kvm *kvm;
+	struct rb_root_cached bindings;
+};
+
+/* The first binding that shows any of the pages [start, end), or NULL. */
+static inline struct kvm_gmem_bind *
+kvm_gmem_first_bind(struct kvm_gmem_view *view, pgoff_t start, pgoff_t end)
+{
+	struct interval_tree_node *node;
+
+	node = interval_tree_iter_first(&view->bindings, start, end - 1);
+	return node ? container_of(node, struct kvm_gmem_bind, node) : NULL;
+}
+
+/* The one after @bind, or NULL. */
+static inline struct kvm_gmem_bind *
+kvm_gmem_next_bind(struct kvm_gmem_bind *bind, pgoff_t start, pgoff_t end)
+{
+	struct interval_tree_node *node;
+
+	node = interval_tree_iter_next(&bind->node, start, end - 1);
+	return node ? container_of(node, struct kvm_gmem_bind, node) : NULL;
+}
+
+extern const struct guest_memory_user_ops kvm_gmem_user_ops;
+
+int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags);
+struct file *kvm_gmem_get_file(struct kvm *kvm, unsigned int fd);
+
+#endif /* __KVM_GMEM_INTERNAL_H */

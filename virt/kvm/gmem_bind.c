@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * guest_memfd: bindings, i.e. where a file appears in the guest
+ *
+ * A binding ties a range of a file to the gfns of a memslot.  Guest faults go
+ * from the slot to the binding to the page; when pages leave the file, the file
+ * goes from its bindings to the slots and zaps.
+ *
+ * Invariants:
+ *
+ * - A page of a file is in at most one binding of that file.
+ * - A binding names its slot by id.  KVM replaces slots by copies and frees the
+ *   originals; all copies share the binding, so "the slot of this id points to
+ *   this binding" identifies it.
+ * - A binding is in the tree before its slot can be reached, and leaves it
+ *   after the last copy is unreachable.  Invalidations cover all bindings,
+ *   whether or not their slot is visible: a slot that becomes visible half-way
+ *   must not map a page that is on its way out.
+ *
+ * Faults against invalidation: guest_memfd uses the protocol of the MMU
+ * notifiers, keyed by the hva that the slot gives to the gfn.  A fault samples
+ * mmu_invalidate_seq, takes the page from the file and, under mmu_lock, starts
+ * over if its hva was invalidated since or is being invalidated.  Slots that
+ * share userspace addresses cost needless retries, nothing else.
+ */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kvm_host.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include <trace/events/kvm_gmem.h>
+
+#include "gmem.h"
+#include "kvm_mm.h"
+
+/* Zapping shadow pages does not yield: drop mmu_lock now and then. */
+#define KVM_GMEM_ZAP_CHUNK	(SZ_1G >> PAGE_SHIFT)
+
+static struct kvm_gmem_view *to_view(struct guest_memory_user *user)
+{
+	return container_of(user, struct kvm_gmem_view, user);
+}
+
+int kvm_gmem_check_region(const struct kvm_userspace_memory_region2 *mem)
+{
+	u32 valid = KVM_MEM_GUEST_MEMFD | KVM_MEM_LOG_DIRTY_PAGES;
+
+	if (mem->flags & ~valid)
+		return -EINVAL;
+
+	if (!PAGE_ALIGNED(mem->guest_memfd_offset) ||
+	    mem->guest_memfd_offset + mem->memory_size < mem->guest_memfd_offset)
+		return -EINVAL;
+
+	return 0;
+}
+
+int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
+			  const struct kvm_userspace_memory_region2 *mem)
+{
+	struct kvm_gmem_bind *bind = old->gmem;
+	struct file *file;
+	bool same;
+
+	if ((mem->flags ^ old->flags) & KVM_MEM_GUEST_MEMFD)
+		return -EINVAL;
+
+	if (!bind)
+		return 0;
+
+	/* Nothing to change: an error for guest_memfd, unlike other slots. */
+	if (mem->flags == old->flags || !bind->gmem_only)
+		return -EINVAL;
+
+	if (mem->guest_phys_addr >> PAGE_SHIFT != old->base_gfn ||
+	    mem->guest_memfd_offset >> PAGE_SHIFT != bind->node.start)
+		return -EINVAL;
+
+	file = kvm_gmem_get_file(kvm, mem->guest_memfd);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	/* A dead binding may point to where this file's view is now. */
+	same = READ_ONCE(bind->live) && file->private_data == bind->view;
+	fput(file);
+
+	return same ? 0 : -EINVAL;
+}
+
+static struct kvm_gmem_bind *
+kvm_gmem_alloc_bind(struct kvm_gmem_view *view, struct inode *inode,
+		    const struct kvm_memory_slot *slot, pgoff_t start)
+{
+	struct kvm_gmem_bind *bind;
+
+	bind = kzalloc(sizeof(*bind), GFP_KERNEL_ACCOUNT);
+	if (!bind)
+		return NULL;
+
+	bind->node.start = start;
+	bind->node.last = start + slot->npages - 1;
+	bind->inode = inode;
+	bind->view = view;
+	bind->live = true;
+	bind->gmem_only = guest_memory_flags(inode) & GUEST_MEMORY_MAPPABLE;
+	bind->uaddr = slot->userspace_addr;
+	bind->base_gfn = slot->base_gfn;
+	bind->as_id = slot->as_id;
+	bind->id = slot->id;
+
+	return bind;
+}
+
+/* Enter @bind into its file.  Fails if a page of the range is bound already. */
+static int kvm_gmem_insert_bind(struct kvm_gmem_bind *bind)
+{
+	struct rb_root_cached *root = &bind->view->bindings;
+	struct inode *inode = bind->inode;
+	int r = 0;
+
+	guest_memory_lock_bindings(inode);
+	if (interval_tree_iter_first(root, bind->node.start, bind->node.last))
+		r = -EEXIST;
+	else
+		interval_tree_insert(&bind->node, root);
+	guest_memory_unlock_bindings(inode);
+
+	return r;
+}
+
+static int kvm_gmem_bind_file(struct file *file, struct kvm_memory_slot *slot,
+			      u64 offset)
+{
+	struct inode *inode = file_inode(file);
+	struct kvm_gmem_bind *bind;
+	int r;
+
+	r = guest_memory_check_range(i_size_read(inode), offset,
+				     (u64)slot->npages << PAGE_SHIFT);
+	if (r)
+		return r;
+
+	bind = kvm_gmem_alloc_bind(file->private_data, inode, slot,
+				   offset >> PAGE_SHIFT);
+	if (!bind)
+		return -ENOMEM;
+
+	/*
+	 * Accesses to the private side of a dual-backed slot are not meant to
+	 * be seen by the host; only gmem-only slots have a dirty log.
+	 */
+	r = -EINVAL;
+	if (kvm_slot_dirty_track_enabled(slot) && !bind->gmem_only)
+		goto err;
+
+	r = kvm_gmem_insert_bind(bind);
+	if (r)
+		goto err;
+
+	ihold(inode);
+	slot->gmem = bind;
+	trace_kvm_gmem_bind(bind);
+
+	return 0;
+
+err:
+	kfree(bind);
+	return r;
+}
+
+int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
+		  const struct kvm_userspace_memory_region2 *mem)
+{
+	struct file *file;
+	int r;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	if (!(mem->flags & KVM_MEM_GUEST_MEMFD))
+		return 0;
+
+	file = kvm_gmem_get_file(kvm, mem->guest_memfd);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+
+	r = kvm_gmem_bind_file(file, slot, mem->guest_memfd_offset);
+	fput(file);
+
+	return r;
+}
+
+void kvm_gmem_unbind(struct kvm_memory_slot *slot)
+{
+	struct kvm_gmem_bind *bind = slot->gmem;
+	struct inode *inode;
+
+	if (!bind)
+		return;
+
+	inode = bind->inode;
+	guest_memory_lock_bindings(inode);
+	/* If the file is closed, its tree is gone. */
+	if (bind->live)
+		interval_tree_remove(&bind->node, &bind->view->bindings);
+	guest_memory_unlock_bindings(inode);
+
+	slot->gmem = NULL;
+	kfree(bind);
+	/* Only now: the inode's locks were ours to hold. */
+	iput(inode);
+}
+
+int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
+		     gfn_t gfn, kvm_pfn_t *pfn, unsigned int *order)
+{
+	struct kvm_gmem_bind *bind = slot->gmem;
+	pgoff_t index = gfn - bind->base_gfn + bind->node.start;
+	unsigned long __pfn = 0;
+	int r = -EFAULT;
+
+	/*
+	 * Cleared before the invalidation that closes the file ends; pairs
+	 * with the caller's smp_rmb() after it sampled mmu_invalidate_seq.
+	 */
+	if (READ_ONCE(bind->live))
+		r = guest_memory_get_pfn(bind->inode, index, &__pfn, order);
+
+	*pfn = __pfn;
+	trace_kvm_gmem_fault(gfn, __pfn, *order, r);
+
+	if (r)
+		return r == -EHWPOISON ? r : -EFAULT;
+
+	atomic64_inc(&kvm->stat.generic.gmem_faults);
+	return 0;
+}
+
+/*
+ * Keep the memslots as they are.  A slot that is replaced while it is being
+ * zapped may lack the rmaps that its successor was given.  This is what MMU
+ * notifiers do, see kvm_swap_active_memslots().
+ */
+static void kvm_gmem_freeze_slots(struct kvm *kvm)
+{
+	spin_lock(&kvm->mn_invalidate_lock);
+	kvm->mn_active_invalidate_count++;
+	spin_unlock(&kvm->mn_invalidate_lock);
+}
+
+static void kvm_gmem_thaw_slots(struct kvm *kvm)
+{
+	bool wake;
+
+	spin_lock(&kvm->mn_invalidate_lock);
+	wake = --kvm->mn_active_invalidate_count == 0;
+	spin_unlock(&kvm->mn_invalidate_lock);
+
+	/* At most one waiter, it holds slots_lock. */
+	if (wake)
+		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
+}
+
+/* Zap gfns [start, end) of @slot from the guest. */
+static void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot,
+			 gfn_t start, gfn_t end)
+{
+	struct kvm_gfn_range range = {
+		.slot		= slot,
+		.pte		= __pte(0),
+		.may_block	= true,
+	};
+
+	for (; start < end; start = range.end) {
+		range.start = start;
+		range.end = min_t(gfn_t, start + KVM_GMEM_ZAP_CHUNK, end);
+
+		KVM_MMU_LOCK(kvm);
+		if (kvm_unmap_gfn_range(kvm, &range))
+			kvm_flush_remote_tlbs(kvm);
+		KVM_MMU_UNLOCK(kvm);
+		cond_resched();
+	}
+}
+
+/* The gfns that show pages [start, end) of the file, clamped to @bind. */
+static gfn_t kvm_gmem_clamp(const struct kvm_gmem_bind *bind, pgoff_t start,
+			    pgoff_t end, gfn_t *gfn_end)
+{
+	start = max(start, bind->node.start);
+	end = min(end, bind->node.last + 1);
+
+	*gfn_end = bind->base_gfn + (end - bind->node.start);
+	return bind->base_gfn + (start - bind->node.start);
+}
+
+static unsigned long kvm_gmem_hva(const struct kvm_gmem_bind *bind, gfn_t gfn)
+{
+	return bind->uaddr + (gfn - bind->base_gfn) * PAGE_SIZE;
+}
+
+static void kvm_gmem_invalidate_bind(struct kvm *kvm,
+				     struct kvm_gmem_bind *bind, gfn_t start,
+				     gfn_t end)
+{
+	struct kvm_memory_slot *slot;
+	int idx;
+
+	trace_kvm_gmem_invalidate(bind->as_id, bind->id, start, end);
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_begin(kvm, kvm_gmem_hva(bind, start),
+				 kvm_gmem_hva(bind, end));
+	KVM_MMU_UNLOCK(kvm);
+
+	kvm_gmem_freeze_slots(kvm);
+	idx = srcu_read_lock(&kvm->srcu);
+	slot = id_to_memslot(__kvm_memslots(kvm, bind->as_id), bind->id);
+	/* A slot of this id may exist that is not (yet) the one bound. */
+	if (slot && slot->gmem == bind)
+		kvm_gmem_zap(kvm, slot, start, end);
+	srcu_read_unlock(&kvm->srcu, idx);
+	kvm_gmem_thaw_slots(kvm);
+
+	kvm_arch_guest_memory_reclaimed(kvm);
+}
+
+static void kvm_gmem_invalidate_begin(struct guest_memory_user *user,
+				      pgoff_t start, pgoff_t end)
+{
+	struct kvm_gmem_view *view = to_view(user);
+	gfn_t gfn_start, gfn_end;
+	struct kvm_gmem_bind *bind;
+
+	for (bind = kvm_gmem_first_bind(view, start, end); bind;
+	     bind = kvm_gmem_next_bind(bind, start, end)) {
+		guest_memory_assert_bindings(bind->inode);
+		gfn_start = kvm_gmem_clamp(bind, start, end, &gfn_end);
+		kvm_gmem_invalidate_bind(view->kvm, bind, gfn_start, gfn_end);
+	}
+}
+
+static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
+				    pgoff_t start, pgoff_t end)
+{
+	struct kvm_gmem_view *view = to_view(user);
+	gfn_t gfn_start, gfn_end;
+	struct kvm_gmem_bind *bind;
+
+	for (bind = kvm_gmem_first_bind(view, start, end); bind;
+	     bind = kvm_gmem_next_bind(bind, start, end)) {
+		guest_memory_assert_bindings(bind->inode);
+		gfn_start = kvm_gmem_clamp(bind, start, end, &gfn_end);
+
+		KVM_MMU_LOCK(view->kvm);
+		kvm_mmu_invalidate_end(view->kvm, kvm_gmem_hva(bind, gfn_start),
+				       kvm_gmem_hva(bind, gfn_end));
+		KVM_MMU_UNLOCK(view->kvm);
+	}
+}
+
+/* The file is being closed: its bindings outlive it, dead. */
+static void kvm_gmem_detach(struct guest_memory_user *user)
+{
+	struct kvm_gmem_view *view = to_view(user);
+	struct kvm_gmem_bind *bind;
+
+	for (bind = kvm_gmem_first_bind(view, 0, ULONG_MAX); bind;
+	     bind = kvm_gmem_next_bind(bind, 0, ULONG_MAX)) {
+		guest_memory_assert_bindings_write(bind->inode);
+		WRITE_ONCE(bind->live, false);
+	}
+}
+
+static void kvm_gmem_account(struct guest_memory_user *user, long nr)
+{
+	atomic64_add(nr, &to_view(user)->kvm->stat.generic.gmem_pages);
+}
+
+const struct guest_memory_user_ops kvm_gmem_user_ops = {
+	.detach			= kvm_gmem_detach,
+	.invalidate_begin	= kvm_gmem_invalidate_begin,
+	.invalidate_end		= kvm_gmem_invalidate_end,
+	.account		= kvm_gmem_account,
+};

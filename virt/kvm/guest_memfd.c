@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * guest_memfd: files
+ *
+ * The memory itself is an inode of mm/guest_memory and knows nothing of virtual
+ * machines.  A file is one virtual machine's view of it: it pins the virtual
+ * machine, and through its bindings (gmem_bind.c) the memory appears in guests.
+ *
+ * Lifetimes:
+ *
+ * - The file pins the virtual machine; mappings in host page tables pin the
+ *   file.  Memslots pin neither, or closing the last descriptor would never
+ *   end anything.
+ * - A binding pins the inode: a guest fault that still looks at the binding of
+ *   a file that was closed must find an inode, even though without pages.
+ * - The last close takes the memory from the guest and frees it.  The memslot
+ *   remains until it is deleted, accesses to it end in KVM_EXIT_MEMORY_FAULT.
+ */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "gmem.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/kvm_gmem.h>
+
+MODULE_IMPORT_NS(GUEST_MEMORY);
+
+static_assert(GUEST_MEMFD_FLAG_MMAP == GUEST_MEMORY_MAPPABLE);
+static_assert(GUEST_MEMFD_FLAG_INIT_SHARED == GUEST_MEMORY_INIT_SHARED);
+
+static int kvm_gmem_release(struct inode *inode, struct file *file)
+{
+	struct kvm_gmem_view *view = file->private_data;
+	struct kvm *kvm = view->kvm;
+
+	guest_memory_release(inode, &view->user);
+	kfree(view);
+	/* May destroy the virtual machine, hence last. */
+	kvm_put_kvm(kvm);
+
+	return 0;
+}
+
+#ifdef CONFIG_PROC_FS
+static void kvm_gmem_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct kvm_gmem_view *view = file->private_data;
+	struct inode *inode = file_inode(file);
+	struct kvm_gmem_bind *bind;
+
+	guest_memory_show_fdinfo(m, inode);
+
+	guest_memory_lock_bindings_shared(inode);
+	for (bind = kvm_gmem_first_bind(view, 0, ULONG_MAX); bind;
+	     bind = kvm_gmem_next_bind(bind, 0, ULONG_MAX))
+		seq_printf(m,
+			   "gmem-binding:\tslot=%u:%d gfn=0x%llx pgoff=0x%lx npages=0x%lx uaddr=0x%lx\n",
+			   bind->as_id, bind->id, bind->base_gfn,
+			   bind->node.start,
+			   bind->node.last - bind->node.start + 1, bind->uaddr);
+	guest_memory_unlock_bindings_shared(inode);
+}
+#endif
+
+/*
+ * The file pins kvm.ko as the owner of this code, and the vendor module through
+ * its virtual machine.
+ */
+static const struct file_operations kvm_gmem_fops = {
+	.owner		= THIS_MODULE,
+	.release	= kvm_gmem_release,
+	.fallocate	= guest_memory_fallocate,
+	.mmap		= guest_memory_mmap,
+#ifdef CONFIG_PROC_FS
+	.show_fdinfo	= kvm_gmem_show_fdinfo,
+#endif
+};
+
+/*
+ * Look up the guest_memfd @fd of @kvm.  The caller puts the file, or finds
+ * ERR_PTR: -EBADF, or -EINVAL if it is something else or of another VM.
+ */
+struct file *kvm_gmem_get_file(struct kvm *kvm, unsigned int fd)
+{
+	struct kvm_gmem_view *view;
+	struct file *file;
+
+	file = fget(fd);
+	if (!file)
+		return ERR_PTR(-EBADF);
+
+	if (file->f_op != &kvm_gmem_fops)
+		goto err;
+
+	view = file->private_data;
+	if (view->kvm != kvm)
+		goto err;
+
+	return file;
+
+err:
+	fput(file);
+	return ERR_PTR(-EINVAL);
+}
+
+/* Make a guest_memfd of @size bytes; returns its file descriptor or -errno. */
+int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags)
+{
+	struct kvm_gmem_view *view;
+	struct file *file;
+	int fd, r;
+
+	/* Not close-on-exec: the ABI has no flag for it and says no. */
+	fd = get_unused_fd_flags(0);
+	if (fd < 0)
+		return fd;
+
+	view = kzalloc(sizeof(*view), GFP_KERNEL_ACCOUNT);
+	if (!view) {
+		r = -ENOMEM;
+		goto err_fd;
+	}
+	view->user.ops = &kvm_gmem_user_ops;
+	view->bindings = RB_ROOT_CACHED;
+	view->kvm = kvm;
+
+	file = guest_memory_create_file("[kvm-gmem]", size, flags,
+					&kvm_gmem_fops, &view->user);
+	if (IS_ERR(file)) {
+		r = PTR_ERR(file);
+		goto err_view;
+	}
+
+	/* Given back by kvm_gmem_release(). */
+	kvm_get_kvm(kvm);
+	file->private_data = view;
+
+	trace_kvm_gmem_create(file_inode(file)->i_ino, size, flags);
+	fd_install(fd, file);
+
+	return fd;
+
+err_view:
+	kfree(view);
+err_fd:
+	put_unused_fd(fd);
+	return r;
+}
