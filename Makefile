@@ -19,6 +19,16 @@ guard: tree ## check the rules of patches and overlay
 refresh: fetch ## write the patches back from build/linux
 	@pipeline/refresh
 
+##@ Kernels and the machine
+# KCONFIG=normal (KVM built in) or debug (KVM modular, KASAN, lockdep, ...)
+kernel: tree ## build the kernel, KCONFIG=normal|debug
+	@pipeline/need kernel
+	@pipeline/kernel $(or $(KCONFIG),normal)
+
+shell: kernel ## interactive L1 with /dev/kvm, KCONFIG=normal|debug
+	@pipeline/need l1
+	@qemu/l1 -i -k $(if $(filter debug,$(KCONFIG)),build/x86_64-debug,build/x86_64)
+
 clean: ## remove build/
 	rm -rf build
 
@@ -26,4 +36,4 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: fetch tree guard refresh clean help
+.PHONY: fetch tree guard refresh kernel shell clean help
