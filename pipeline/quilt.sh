@@ -7,7 +7,7 @@
 
 q()
 {
-	(cd $tree && quilt --quiltrc /dev/null "$@")
+	(cd $tree && QUILT_DIFF_OPTS=-p quilt --quiltrc /dev/null "$@")
 }
 
 applied()
