@@ -39,9 +39,12 @@ overlay_owners()
 
 overlay_claim_errors()
 {
+	local path patch files
+
+	files=$(overlay_files)
 	overlay_claims | cut -f 1 | sort | uniq -d | sed 's/.*/two patches claim &/'
 	overlay_claims | while IFS=$'\t' read -r path patch; do
-		overlay_files | grep -q "^$path\(/\|$\)" ||
+		grep -q "^$path\(/\|\$\)" <<<"$files" ||
 			printf '%s claims %s, which does not exist\n' "$patch" "$path"
 	done
 	overlay_owners | awk -F '\t' '$2 == "" {
