@@ -11,6 +11,8 @@
  * Needs CONFIG_FAULT_INJECTION_DEBUG_FS with CONFIG_FAILSLAB and
  * CONFIG_FAIL_PAGE_ALLOC.  Leaves their debugfs settings changed, which only
  * says what may fail, not that it does.
+ *
+ * Kernel: debug
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -5,6 +5,8 @@
  * mbind() on a mapping sets the policy of the file, by offset: it holds for
  * every mapping and for every later allocation, whoever asks for it, and moves
  * nothing.  Also that the memory is charged to the memory cgroup.
+ *
+ * Machine: -n
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -127,6 +129,8 @@ static const char *test_policy_belongs_to_the_file(void)
 	mem = gmem_mmap(fd, 0, size);
 	assert_policy(mem + page_size, MPOL_BIND, 1);
 
+	ASSERT_OK(do_mbind(mem, size, MPOL_INTERLEAVE, 1));
+	assert_policy(second, MPOL_INTERLEAVE, 1);
 	ASSERT_OK(do_mbind(mem, size, MPOL_DEFAULT, 0));
 	assert_policy(second, MPOL_DEFAULT, 0);
 	ASSERT_OK(munmap(second, page_size));
