@@ -17,7 +17,7 @@ struct inode;
 struct kvm_gmem_view;
 
 /**
- * struct kvm_gmem_bind - a memslot shows a range of a guest_memfd
+ * struct kvm_gmem_binding - a memslot shows a range of a guest_memfd
  * @node:	position in @view's tree: the pages of the file, [start, last];
  *		guarded by the inode's bindings lock
  * @inode:	the memory; the binding holds a reference
@@ -34,7 +34,7 @@ struct kvm_gmem_view;
  *
  * Constant unless a lock is named.
  */
-struct kvm_gmem_bind {
+struct kvm_gmem_binding {
 	struct interval_tree_node node;
 	struct inode *inode;
 	struct kvm_gmem_view *view;

@@ -11,7 +11,7 @@
  * struct kvm_gmem_view - one virtual machine's use of a guest_memfd inode
  * @user:	registration with the inode
  * @kvm:	the virtual machine; the file holds a reference
- * @bindings:	tree of &struct kvm_gmem_bind by page of the file; guarded by
+ * @bindings:	tree of &struct kvm_gmem_binding by page of the file; guarded by
  *		the inode's bindings lock
  *
  * The private_data of the file, freed with it.
@@ -23,23 +23,23 @@ struct kvm_gmem_view {
 };
 
 /* The first binding that shows any of the pages [start, end), or NULL. */
-static inline struct kvm_gmem_bind *
+static inline struct kvm_gmem_binding *
 kvm_gmem_first_bind(struct kvm_gmem_view *view, pgoff_t start, pgoff_t end)
 {
 	struct interval_tree_node *node;
 
 	node = interval_tree_iter_first(&view->bindings, start, end - 1);
-	return node ? container_of(node, struct kvm_gmem_bind, node) : NULL;
+	return node ? container_of(node, struct kvm_gmem_binding, node) : NULL;
 }
 
 /* The one after @bind, or NULL. */
-static inline struct kvm_gmem_bind *
-kvm_gmem_next_bind(struct kvm_gmem_bind *bind, pgoff_t start, pgoff_t end)
+static inline struct kvm_gmem_binding *
+kvm_gmem_next_bind(struct kvm_gmem_binding *bind, pgoff_t start, pgoff_t end)
 {
 	struct interval_tree_node *node;
 
 	node = interval_tree_iter_next(&bind->node, start, end - 1);
-	return node ? container_of(node, struct kvm_gmem_bind, node) : NULL;
+	return node ? container_of(node, struct kvm_gmem_binding, node) : NULL;
 }
 
 extern const struct guest_memory_user_ops kvm_gmem_user_ops;

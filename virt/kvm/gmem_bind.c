@@ -59,7 +59,7 @@ int kvm_gmem_check_region(const struct kvm_userspace_memory_region2 *mem)
 int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 			  const struct kvm_userspace_memory_region2 *mem)
 {
-	struct kvm_gmem_bind *bind = old->gmem;
+	struct kvm_gmem_binding *bind = old->gmem;
 	struct file *file;
 	bool same;
 
@@ -87,11 +87,11 @@ int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 	return same ? 0 : -EINVAL;
 }
 
-static struct kvm_gmem_bind *
+static struct kvm_gmem_binding *
 kvm_gmem_alloc_bind(struct kvm_gmem_view *view, struct inode *inode,
 		    const struct kvm_memory_slot *slot, pgoff_t start)
 {
-	struct kvm_gmem_bind *bind;
+	struct kvm_gmem_binding *bind;
 
 	bind = kzalloc(sizeof(*bind), GFP_KERNEL_ACCOUNT);
 	if (!bind)
@@ -112,7 +112,7 @@ kvm_gmem_alloc_bind(struct kvm_gmem_view *view, struct inode *inode,
 }
 
 /* Enter @bind into its file.  Fails if a page of the range is bound already. */
-static int kvm_gmem_insert_bind(struct kvm_gmem_bind *bind)
+static int kvm_gmem_insert_bind(struct kvm_gmem_binding *bind)
 {
 	struct rb_root_cached *root = &bind->view->bindings;
 	struct inode *inode = bind->inode;
@@ -132,7 +132,7 @@ static int kvm_gmem_bind_file(struct file *file, struct kvm_memory_slot *slot,
 			      u64 offset)
 {
 	struct inode *inode = file_inode(file);
-	struct kvm_gmem_bind *bind;
+	struct kvm_gmem_binding *bind;
 	int r;
 
 	r = guest_memory_check_range(i_size_read(inode), offset,
@@ -191,7 +191,7 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 
 void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 {
-	struct kvm_gmem_bind *bind = slot->gmem;
+	struct kvm_gmem_binding *bind = slot->gmem;
 	struct inode *inode;
 
 	if (!bind)
@@ -213,7 +213,7 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
 		     gfn_t gfn, kvm_pfn_t *pfn, unsigned int *order)
 {
-	struct kvm_gmem_bind *bind = slot->gmem;
+	struct kvm_gmem_binding *bind = slot->gmem;
 	pgoff_t index = gfn - bind->base_gfn + bind->node.start;
 	unsigned long __pfn = 0;
 	int r = -EFAULT;
@@ -283,7 +283,7 @@ static void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot,
 }
 
 /* The gfns that show pages [start, end) of the file, clamped to @bind. */
-static gfn_t kvm_gmem_clamp(const struct kvm_gmem_bind *bind, pgoff_t start,
+static gfn_t kvm_gmem_clamp(const struct kvm_gmem_binding *bind, pgoff_t start,
 			    pgoff_t end, gfn_t *gfn_end)
 {
 	start = max(start, bind->node.start);
@@ -293,13 +293,14 @@ static gfn_t kvm_gmem_clamp(const struct kvm_gmem_bind *bind, pgoff_t start,
 	return bind->base_gfn + (start - bind->node.start);
 }
 
-static unsigned long kvm_gmem_hva(const struct kvm_gmem_bind *bind, gfn_t gfn)
+static unsigned long kvm_gmem_hva(const struct kvm_gmem_binding *bind,
+				  gfn_t gfn)
 {
 	return bind->uaddr + (gfn - bind->base_gfn) * PAGE_SIZE;
 }
 
 static void kvm_gmem_invalidate_bind(struct kvm *kvm,
-				     struct kvm_gmem_bind *bind, gfn_t start,
+				     struct kvm_gmem_binding *bind, gfn_t start,
 				     gfn_t end)
 {
 	struct kvm_memory_slot *slot;
@@ -329,7 +330,7 @@ static void kvm_gmem_invalidate_begin(struct guest_memory_user *user,
 {
 	struct kvm_gmem_view *view = to_view(user);
 	gfn_t gfn_start, gfn_end;
-	struct kvm_gmem_bind *bind;
+	struct kvm_gmem_binding *bind;
 
 	for (bind = kvm_gmem_first_bind(view, start, end); bind;
 	     bind = kvm_gmem_next_bind(bind, start, end)) {
@@ -344,7 +345,7 @@ static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
 {
 	struct kvm_gmem_view *view = to_view(user);
 	gfn_t gfn_start, gfn_end;
-	struct kvm_gmem_bind *bind;
+	struct kvm_gmem_binding *bind;
 
 	for (bind = kvm_gmem_first_bind(view, start, end); bind;
 	     bind = kvm_gmem_next_bind(bind, start, end)) {
@@ -362,7 +363,7 @@ static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
 static void kvm_gmem_detach(struct guest_memory_user *user)
 {
 	struct kvm_gmem_view *view = to_view(user);
-	struct kvm_gmem_bind *bind;
+	struct kvm_gmem_binding *bind;
 
 	for (bind = kvm_gmem_first_bind(view, 0, ULONG_MAX); bind;
 	     bind = kvm_gmem_next_bind(bind, 0, ULONG_MAX)) {

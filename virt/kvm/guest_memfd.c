@@ -51,7 +51,7 @@ static void kvm_gmem_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct kvm_gmem_view *view = file->private_data;
 	struct inode *inode = file_inode(file);
-	struct kvm_gmem_bind *bind;
+	struct kvm_gmem_binding *bind;
 
 	guest_memory_show_fdinfo(m, inode);
 

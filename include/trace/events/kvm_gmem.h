@@ -28,7 +28,7 @@ TRACE_EVENT(kvm_gmem_create,
 );
 
 TRACE_EVENT(kvm_gmem_bind,
-	TP_PROTO(const struct kvm_gmem_bind *bind),
+	TP_PROTO(const struct kvm_gmem_binding *bind),
 	TP_ARGS(bind),
 
 	TP_STRUCT__entry(
