@@ -25,6 +25,19 @@ kernel: tree ## build the kernel, KCONFIG=normal|debug
 	@pipeline/need kernel
 	@pipeline/kernel $(or $(KCONFIG),normal)
 
+##@ Running and testing
+run: kernel ## boot an L2 on guest_memfd, VMM="qemu-system-x86_64 ..."
+	@pipeline/need l1
+	@VMM='$(VMM)' pipeline/run
+
+test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug
+	@pipeline/need kernel l1 test
+	@T='$(T)' KCONFIG='$(KCONFIG)' checks/run
+
+base-selftests: tree ## record what passes on the unmodified base
+	@pipeline/need kernel l1
+	@checks/base-selftests
+
 shell: kernel ## interactive L1 with /dev/kvm, KCONFIG=normal|debug
 	@pipeline/need l1
 	@qemu/l1 -i -k $(if $(filter debug,$(KCONFIG)),build/x86_64-debug,build/x86_64)
@@ -36,4 +49,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: fetch tree guard refresh kernel shell clean help
+.PHONY: fetch tree guard refresh kernel run test \
+	base-selftests shell clean help

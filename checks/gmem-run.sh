@@ -109,7 +109,7 @@ check_launcher()
 
 # In L1 from here on. -----------------------------------------------------
 
-qemu="qemu-system-x86_64 -accel kvm -cpu host -m 192M"
+qemu="qemu-system-x86_64 -accel kvm -m 192M"
 
 value()
 {
@@ -244,10 +244,37 @@ check_blocks()
 	# shellcheck disable=SC2086
 	boot "preallocated memfd without seals" -- $qemu -nodefaults -M pc,memory-backend=ram \
 		-object memory-backend-memfd,id=ram,size=192M,seal=off,prealloc=on
-	boot "above 4G" -- qemu-system-x86_64 -accel kvm -cpu host -nodefaults -M q35 -m 3G
+	boot "above 4G" -- qemu-system-x86_64 -accel kvm -nodefaults -M q35 -m 3G
+	# shellcheck disable=SC2086
+	boot "sandbox" -- $qemu -nodefaults -M q35 \
+		-sandbox on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny
 	# shellcheck disable=SC2086
 	boot "hotplug" -n -q -d wait -x "checks/gmem-run.sh --hook hotplug" -- $qemu -nodefaults \
 		-M q35 -m 192M,slots=4,maxmem=1G
+}
+
+# The VMM goes on in a child of a child; no guest.
+check_daemon()
+{
+	local dir=$results/daemon name="daemon" problems='' pid i
+
+	selected "$name" || return 0
+	mkdir -p "$dir"
+	# shellcheck disable=SC2086
+	"$gmem_run" -R "$dir/report" -r -- $qemu -nodefaults -display none -S -daemonize \
+		-pidfile /tmp/daemon.pid >"$dir/vmm.log" 2>&1 || problems="status $?"
+	pid=$(cat /tmp/daemon.pid)
+	grep -hs '^gmem-binding:' "/proc/$pid/fdinfo/"* >"$dir/fdinfo" || :
+	[ "$(bound_slots "$dir")" = "$(kernel_slots "$dir")" ] || problems+=" slots"
+	[ -s "$dir/fdinfo" ] || problems+=" nothing bound"
+	kill "$pid"
+	for ((i = 0; i < 100; i++)); do
+		! grep -q '^event=exit' "$dir/report" || break
+		sleep 0.1
+	done
+	grep -q '^event=exit .* left=0$' "$dir/report" || problems+=" no report at exit"
+	echo "seconds=0" >"$dir/result"
+	finish_case "$name" "$problems"
 }
 
 check_left()
@@ -419,6 +446,7 @@ case ${1:-} in
 	else
 		check_machines
 		check_blocks
+		check_daemon
 		check_left
 		check_logging
 	fi

@@ -10,8 +10,7 @@ export LC_ALL=C
 # Top-level folders of the kernel that may hold overlay files.
 overlay_dirs=(Documentation arch include mm tools virt)
 
-# shellcheck disable=SC2034
-tree=build/linux
+tree=${TREE:-build/linux}
 # shellcheck disable=SC2034
 state=build/state
 
@@ -66,4 +65,32 @@ base_commit()
 {
 	git -C "$tree" rev-list --max-parents=0 HEAD 2>/dev/null ||
 		die "$tree has no base commit; run 'make clean tree'"
+}
+
+# touched_objects ARCH: objects, as kbuild names them, of the kernel sources that
+# patches or overlay hold and that ARCH may build. Files of virt/kvm/ are built
+# from the architecture's folder.
+touched_objects()
+{
+	local arch=$1
+
+	{
+		series | sed 's,^,patches/,' | xargs -r sed -n 's,^+++ [^/]*/\([^[:space:]]*\).*,\1,p'
+		overlay_files
+	} | sort -u | sed -n \
+		-e "s,^virt/kvm/\(.*\)\.c\$,arch/$arch/kvm/../../../virt/kvm/\1.o,p" \
+		-e "s,^\(arch/$arch/.*\)\.c\$,\1.o,p" \
+		-e 's,^\(\(block\|drivers\|fs\|init\|ipc\|kernel\|lib\|mm\|net\|security\)/.*\)\.c$,\1.o,p'
+}
+
+# kmake OUT ARCH ARGS...: make in the tree with the output folder OUT.
+kmake()
+{
+	local out=$1 arch=$2 cc=gcc
+
+	shift 2
+	[ "$arch" = x86_64 ] || cc=aarch64-linux-gnu-gcc
+	! command -v ccache >/dev/null || cc="ccache $cc"
+	make -s -C "$tree" O="$top/$out" ARCH="$arch" LOCALVERSION="" CC="$cc" \
+		CROSS_COMPILE="$([ "$arch" = x86_64 ] || echo aarch64-linux-gnu-)" "$@"
 }

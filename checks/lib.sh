@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# Reporting for the checks: one line a test, a log a test, and a results file
+# from which checks/run counts. Expects nothing; sources pipeline/lib.sh.
+#
+# A test's name is a path, e.g. selftest/guest_memfd_test/debug. $T selects by
+# glob, against the whole name or any run of its components. $KCONFIG restricts
+# tests of a kernel to normal or debug.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../pipeline/lib.sh"
+
+logs=build/log/test
+results=${RESULTS:-$logs/results}
+mkdir -p $logs
+
+# wanted NAME
+wanted()
+{
+	local glob
+
+	for glob in ${T:-"*"}; do
+		# shellcheck disable=SC2254
+		case /$1/ in */$glob/*) return 0 ;; esac
+	done
+	return 1
+}
+
+# wanted_kernel FLAVOUR
+wanted_kernel()
+{
+	[ -z "${KCONFIG:-}" ] || [ "$KCONFIG" = "$1" ]
+}
+
+kernel_dir()
+{
+	case $1 in
+	normal)	echo build/x86_64 ;;
+	debug)	echo build/x86_64-debug ;;
+	esac
+}
+
+log_of()
+{
+	printf '%s/%s.log\n' "$logs" "$(tr '/ ' '__' <<<"$1")"
+}
+
+# begin NAME
+begin()
+{
+	printf '%-62s ' "$1"
+}
+
+# end NAME VERDICT SECONDS [DETAIL]: VERDICT is ok, FAIL or skip.
+end()
+{
+	printf '%-4s %4d s%s\n' "$2" "$3" "${4:+  $4}"
+	printf '%s\t%s\t%s\n' "$2" "$1" "${4:-}" >>"$results"
+	[ "$2" != FAIL ] || [ ! -s "$(log_of "$1")" ] || {
+		tail -n "${TAIL:-25}" "$(log_of "$1")" | cut -c1-200 | sed 's/^/    | /'
+		printf '    | (whole log: %s)\n' "$(log_of "$1")"
+	}
+}
+
+# verdict NAME STATUS SECONDS: report by exit status; 4 is a skip, as in kselftest.
+verdict()
+{
+	local name=$1 log detail='' count
+
+	log=$(log_of "$name")
+	case $2 in
+	0)
+		count=$(grep -c '^ok .*# SKIP' "$log" 2>/dev/null) || :
+		[ "${count:-0}" -eq 0 ] || detail="($count subtests skipped)"
+		end "$name" ok "$3" "$detail" ;;
+	4)
+		detail=$(grep -i 'skip' "$log" | tail -n 1 | sed 's/.*[Ss][Kk][Ii][Pp][a-z:]*[ :-]*//') || :
+		end "$name" skip "$3" "${detail:-$(tail -n 1 "$log")}" ;;
+	124 | 137)	end "$name" FAIL "$3" "time limit" ;;
+	125)		end "$name" FAIL "$3" "the kernel died" ;;
+	126)		end "$name" FAIL "$3" "the kernel complained" ;;
+	*)		end "$name" FAIL "$3" "status $2" ;;
+	esac
+}
+
+# check NAME SECONDS CMD...: run CMD as a test on this machine.
+check()
+{
+	local name=$1 limit=$2 rc=0 started=$SECONDS
+
+	wanted "$name" || return 0
+	shift 2
+	begin "$name"
+	timeout -k 10 "$limit" "$@" >"$(log_of "$name")" 2>&1 </dev/null || rc=$?
+	verdict "$name" $rc $((SECONDS - started))
+}
+
+# skip NAME REASON
+skip()
+{
+	wanted "$1" || return 0
+	begin "$1"
+	end "$1" skip 0 "$2"
+}
