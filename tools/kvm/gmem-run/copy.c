@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Copy what is there, and only that: pages of the old memory that were never
- * touched, or hold zeroes, must not become allocated pages of the file.
+ * Copy what is there, and only that: memory that was never touched must not
+ * become allocated pages of the file. What was allocated stays allocated, even
+ * if it holds zeroes, for the VMM may have preallocated it.
  *
- * Every page is allocated by fallocate() before it is written: running out of
+ * Pages are allocated by fallocate() before they are written: running out of
  * memory is then an error, where a store to the mapping would be a SIGBUS.
  */
 #define _GNU_SOURCE
@@ -14,30 +15,89 @@
 
 #include "preload.h"
 
+/* An entry of /proc/self/pagemap. The page of zeroes is never exclusive. */
 #define PM_PRESENT	0x8000000000000000ULL
 #define PM_SWAPPED	0x4000000000000000ULL
+#define PM_EXCLUSIVE	0x0100000000000000ULL
 #define BATCH		512
+
+struct copy {
+	char *to;
+	int to_fd;
+};
 
 static bool is_zero(const char *page)
 {
 	return !page[0] && !memcmp(page, page + 1, gmem_page_size - 1);
 }
 
-static int copy_page(const char *from, char *to, int to_fd, u64 offset)
+static int allocate(const struct copy *copy, u64 offset, u64 len)
+{
+	while (fallocate(copy->to_fd, FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			 (off_t)len))
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+/* A new page of the file is zero already. */
+static void copy_page(const struct copy *copy, u64 offset, const char *from)
 {
 	if (is_zero(from))
-		return 0;
-	if (fallocate(to_fd, FALLOC_FL_KEEP_SIZE, (off_t)offset,
-		      (off_t)gmem_page_size))
-		return -errno;
-	memcpy(to + offset, from, gmem_page_size);
+		return;
+	memcpy(copy->to + offset, from, gmem_page_size);
 	gmem_totals.copied += gmem_page_size;
-	return 0;
+}
+
+static bool is_allocated(u64 entry)
+{
+	return entry & PM_SWAPPED ||
+	       (entry & PM_PRESENT && entry & PM_EXCLUSIVE);
+}
+
+/* Shared with a forked process until one of them writes, or just read. */
+static int copy_shared_page(const struct copy *copy, u64 offset,
+			    const char *from)
+{
+	int ret;
+
+	if (is_zero(from))
+		return 0;
+	ret = allocate(copy, offset, gmem_page_size);
+	if (!ret)
+		copy_page(copy, offset, from);
+	return ret;
+}
+
+static int copy_batch(const struct copy *copy, u64 offset, const char *from,
+		      const u64 *entries, size_t n)
+{
+	size_t i = 0, end;
+	int ret = 0;
+
+	while (!ret && i < n) {
+		u64 at = i * gmem_page_size;
+
+		for (end = i; end < n && is_allocated(entries[end]); end++)
+			;
+		if (end == i) {
+			if (entries[i] & PM_PRESENT)
+				ret = copy_shared_page(copy, offset + at,
+						       from + at);
+			i++;
+			continue;
+		}
+		ret = allocate(copy, offset + at, (end - i) * gmem_page_size);
+		for (; !ret && i < end; i++, at += gmem_page_size)
+			copy_page(copy, offset + at, from + at);
+	}
+	return ret;
 }
 
 /* Private anonymous memory: the page table knows all there is. */
 int gmem_copy_pages(uintptr_t start, uintptr_t end, char *to, int to_fd)
 {
+	const struct copy copy = { .to = to, .to_fd = to_fd };
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	size_t pages = (end - start) / gmem_page_size;
 	u64 entries[BATCH];
@@ -49,44 +109,40 @@ int gmem_copy_pages(uintptr_t start, uintptr_t end, char *to, int to_fd)
 	while (!ret && done < pages) {
 		size_t n = pages - done < BATCH ? pages - done : BATCH;
 		off_t at = (off_t)((start / gmem_page_size + done) * 8);
-		size_t i;
+		u64 offset = done * gmem_page_size;
 
-		if (pread(fd, entries, n * 8, at) != (ssize_t)(n * 8)) {
+		if (pread(fd, entries, n * 8, at) != (ssize_t)(n * 8))
 			ret = -EIO;
-			break;
-		}
-		for (i = 0; !ret && i < n; i++) {
-			u64 offset = (done + i) * gmem_page_size;
-
-			if (entries[i] & (PM_PRESENT | PM_SWAPPED))
-				ret = copy_page((char *)start + offset, to,
-						to_fd, offset);
-		}
+		else
+			ret = copy_batch(&copy, offset, (char *)start + offset,
+					 entries, n);
 		done += n;
 	}
 	close(fd);
 	return ret;
 }
 
-static int copy_extent(int from_fd, u64 offset, u64 end, char *to,
-		       int to_fd)
+static int copy_extent(const struct copy *copy, int from_fd, u64 offset,
+		       u64 end)
 {
 	char page[65536];
+	int ret;
 
 	if (gmem_page_size > sizeof(page))
 		return -EINVAL;
+	end = (end + gmem_page_size - 1) & ~(u64)(gmem_page_size - 1);
+	ret = allocate(copy, offset, end - offset);
+	if (ret)
+		return ret;
 	for (; offset < end; offset += gmem_page_size) {
 		ssize_t len = pread(from_fd, page, gmem_page_size,
 				    (off_t)offset);
-		int ret;
 
 		if (len < 0)
 			return -errno;
 		/* The file may end inside its last page. */
 		memset(page + len, 0, gmem_page_size - (size_t)len);
-		ret = copy_page(page, to, to_fd, offset);
-		if (ret)
-			return ret;
+		copy_page(copy, offset, page);
 	}
 	return 0;
 }
@@ -94,6 +150,7 @@ static int copy_extent(int from_fd, u64 offset, u64 end, char *to,
 /* A memfd: the file knows which parts are data, in memory or swapped out. */
 int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd)
 {
+	const struct copy copy = { .to = to, .to_fd = to_fd };
 	u64 mask = gmem_page_size - 1;
 	off_t at = lseek(from_fd, 0, SEEK_CUR);
 	off_t data, hole = 0;
@@ -111,8 +168,8 @@ int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd)
 		if (hole < 0)
 			ret = -errno;
 		else
-			ret = copy_extent(from_fd, (u64)data & ~mask,
-					  (u64)hole, to, to_fd);
+			ret = copy_extent(&copy, from_fd, (u64)data & ~mask,
+					  (u64)hole);
 	}
 	lseek(from_fd, at, SEEK_SET);
 	return ret;

@@ -20,6 +20,7 @@
 __attribute__((constructor)) static void hooks_init(void)
 {
 	gmem_options_read();
+	gmem_report_init();
 	on_exit(gmem_report_at_exit, NULL);
 }
 

@@ -112,6 +112,8 @@ void gmem_say(const char *fmt, ...) __printf(1, 2);
 void gmem_verbose(const char *fmt, ...) __printf(1, 2);
 void gmem_event(const char *fmt, ...) __printf(1, 2);
 void gmem_refuse(const char *fmt, ...) __printf(1, 2);
+void gmem_report_init(void);
+void gmem_report_bound(void);
 void gmem_report_at_exit(int status, void *unused);
 
 /* extent.c: the extents of the VMM's anonymous mappings */
@@ -249,7 +251,6 @@ struct gmem_vm {
 
 struct gmem_totals {
 	unsigned int taken;
-	unsigned int bound;
 	unsigned int left;
 	u64 copied;
 };

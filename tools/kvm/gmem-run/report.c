@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "preload.h"
@@ -114,15 +115,39 @@ static void list_slot(const struct gmem_slot *slot)
 			 gmem_slot_kind_name(slot->kind), slot->why);
 }
 
-static void sum_up(const struct gmem_vm *vm, struct summary *summary)
+/* By address space and address, which no two slots share. */
+static bool is_before(const struct gmem_slot *a, const struct gmem_slot *b)
 {
+	u32 as_a = GMEM_AS_ID(a->region.slot), as_b = GMEM_AS_ID(b->region.slot);
+
+	if (as_a != as_b)
+		return as_a < as_b;
+	return a->region.guest_phys_addr < b->region.guest_phys_addr;
+}
+
+static const struct gmem_slot *next_slot(const struct gmem_vm *vm,
+					 const struct gmem_slot *last)
+{
+	const struct gmem_slot *next = NULL;
 	size_t i;
 
-	if (gmem_options.list)
-		gmem_say("%7s %14s %12s  %s", "slot", "gpa", "size", "memory");
 	for (i = 0; i < vm->slots.nr; i++) {
 		const struct gmem_slot *slot = gmem_vec_at(&vm->slots, i);
 
+		if ((!last || is_before(last, slot)) &&
+		    (!next || is_before(slot, next)))
+			next = slot;
+	}
+	return next;
+}
+
+static void sum_up(const struct gmem_vm *vm, struct summary *summary)
+{
+	const struct gmem_slot *slot = NULL;
+
+	if (gmem_options.list)
+		gmem_say("%7s %14s %12s  %s", "slot", "gpa", "size", "memory");
+	while ((slot = next_slot(vm, slot))) {
 		summary->slots[slot->kind]++;
 		summary->bytes[slot->kind] += slot->region.memory_size;
 		if (gmem_options.list)
@@ -149,6 +174,26 @@ static void report_vm(const struct gmem_vm *vm)
 		   sum.slots[GMEM_SLOT_READONLY], sum.slots[GMEM_SLOT_LEFT]);
 }
 
+/*
+ * One flag for this process and all it forks: a daemon binds its memory in a
+ * child, and it is the parent's exit status that says how it went.
+ */
+static bool *bound_here;
+
+void gmem_report_init(void)
+{
+	void *page = gmem_sys_mmap(NULL, gmem_page_size, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	bound_here = page == MAP_FAILED ? NULL : page;
+}
+
+void gmem_report_bound(void)
+{
+	if (bound_here)
+		*bound_here = true;
+}
+
 /* Children that were forked by the VMM, and end by exit(), have no say. */
 void gmem_report_at_exit(int status, void *unused)
 {
@@ -161,7 +206,7 @@ void gmem_report_at_exit(int status, void *unused)
 	for (i = 0; (vm = gmem_vm_at(i)); i++)
 		if (vm->pid == getpid())
 			report_vm(vm);
-	if (!status && gmem_options.require && !gmem_totals.bound &&
+	if (!status && gmem_options.require && bound_here && !*bound_here &&
 	    gmem_options.pid == getpid()) {
 		fflush(NULL);
 		gmem_refuse("no memory was registered with KVM");

@@ -152,7 +152,7 @@ static int slot_bind(const struct call *call,
 				  "another slot has bound these pages");
 	if (ret)
 		return slot_leave(call, GMEM_SLOT_LEFT, strerrordesc_np(-ret));
-	gmem_totals.bound++;
+	gmem_report_bound();
 	slot_record(call->vm, &slot);
 	return 0;
 }

@@ -117,17 +117,18 @@ static void test_anonymous(void)
 
 	for (i = 0; i < 16; i++)
 		memset(mem + i * 3 * PAGE, (int)i + 1, PAGE);
-	/* Touched, but zero: not worth a page. */
+	/* Written, but zero: stays allocated. Only read: not worth a page. */
 	mem[PAGE] = 0;
+	check(!mem[2 * PAGE]);
 	check(!set(0, 0, mem, MIB));
 	check(is_bound(0) && offset_of(0) == 0 && on_file(mem));
 	for (i = 0; i < 16; i++) {
 		check(mem[i * 3 * PAGE] == (char)(i + 1));
 		check(mem[i * 3 * PAGE + PAGE - 1] == (char)(i + 1));
 	}
-	check(allocated(0) == 16 * PAGE && !mem[PAGE]);
+	check(allocated(0) == 17 * PAGE && !mem[PAGE] && !mem[2 * PAGE]);
 	mem[100 * PAGE] = 1;
-	check(allocated(0) == 18 * PAGE);
+	check(allocated(0) == 19 * PAGE);
 }
 
 /* As QEMU does: reserve, map inside, leave a guard, several slots a block. */
