@@ -247,7 +247,7 @@ check_blocks()
 	boot "above 4G" -- qemu-system-x86_64 -accel kvm -nodefaults -M q35 -m 3G
 	# shellcheck disable=SC2086
 	boot "sandbox" -- $qemu -nodefaults -M q35 \
-		-sandbox on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny
+		-sandbox on,obsolete=deny,resourcecontrol=deny
 	# shellcheck disable=SC2086
 	boot "hotplug" -n -q -d wait -x "checks/gmem-run.sh --hook hotplug" -- $qemu -nodefaults \
 		-M q35 -m 192M,slots=4,maxmem=1G
