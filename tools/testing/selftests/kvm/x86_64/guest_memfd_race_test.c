@@ -41,6 +41,9 @@ static int fd;
 static bool stop_race;
 static long seconds = 2;
 
+/* How often the guests synchronized, and the threads took their steps. */
+static unsigned long nr_syncs, nr_steps;
+
 /* What a race allows. The first one is for the guest. */
 static bool old_tokens_allowed;
 static bool mmio_allowed;
@@ -86,6 +89,7 @@ static void handle_exit(struct kvm_vcpu *vcpu)
 
 	switch (get_ucall(vcpu, &uc)) {
 	case UCALL_SYNC:
+		__atomic_fetch_add(&nr_syncs, 1, __ATOMIC_RELAXED);
 		break;
 	case UCALL_ABORT:
 		REPORT_GUEST_ASSERT_2(uc, "read 0x%lx, wrote 0x%lx");
@@ -119,8 +123,10 @@ static void *step_thread(void *arg)
 	step_fn step = arg;
 	unsigned int seed = (uintptr_t)&seed >> 4;
 
-	while (!READ_ONCE(stop_race))
+	while (!READ_ONCE(stop_race)) {
 		step(&seed);
+		__atomic_fetch_add(&nr_steps, 1, __ATOMIC_RELAXED);
+	}
 	return NULL;
 }
 
@@ -322,9 +328,13 @@ static void run_race(const struct race *race)
 	old_tokens_allowed = race->old_tokens_allowed;
 	mmio_allowed = race->mmio_allowed;
 	faults_allowed = race->faults_allowed;
+	nr_syncs = 0;
+	nr_steps = 0;
 	start_vm(!race->unmapped);
 	run_threads(race->steps);
 	stop_vm();
+	ksft_print_msg("%s: %lu guest syncs, %lu steps\n", race->name, nr_syncs, nr_steps);
+	TEST_ASSERT(nr_syncs && nr_steps, "The guests or the threads made no progress");
 }
 
 /* Processes that die in the middle of it all, again and again. */

@@ -12,6 +12,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <linux/stddef.h>
 #include <asm/kvm_para.h>
 
@@ -182,6 +183,44 @@ static const char *test_userspace_addr_is_not_used(void)
 	gmem_guest_do(vcpu, GMEM_GUEST_WRMSR, MSR_KVM_WALL_CLOCK_NEW, 0, GPA);
 	TEST_ASSERT(!gmem_is_zero(elsewhere, 16), "KVM did not write to userspace_addr");
 	assert_guest_sees_zero(GPA, page_size);
+	stop_vm(fd, mem);
+	ASSERT_OK(munmap(elsewhere, size));
+	return NULL;
+}
+
+/*
+ * Copy on write at userspace_addr: KVM is told of the page that replaces the
+ * old one, which must not replace the file's.
+ */
+static const char *test_cow_at_userspace_addr(void)
+{
+	uint8_t *elsewhere = anonymous(), *mem;
+	int fd, p[2];
+	pid_t pid;
+
+	start_vm();
+	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
+	mem = gmem_mmap(fd, 0, size);
+	add_slot(fd, 0, elsewhere, size);
+	memset(elsewhere, 1, size);
+	guest_fill(GPA, size, 22);
+
+	ASSERT_OK(pipe(p));
+	pid = ASSERT_OK(fork());
+	if (!pid) {
+		/* Share the pages until the parent closes its end. */
+		close(p[1]);
+		_exit(read(p[0], p, 1));
+	}
+	gmem_guest_read(vcpu, GPA);
+	memset(elsewhere, 2, size);
+	assert_guest_sees(GPA, size, 22);
+	guest_fill(GPA, size, 23);
+	assert_host_sees(mem, size, 23);
+	TEST_ASSERT(elsewhere[size - 1] == 2, "The guest wrote to userspace_addr");
+	close(p[0]);
+	close(p[1]);
+	ASSERT_OK(waitpid(pid, NULL, 0));
 	stop_vm(fd, mem);
 	ASSERT_OK(munmap(elsewhere, size));
 	return NULL;
@@ -380,6 +419,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_guest_allocates),
 	GMEM_TEST(test_slot_in_the_middle_of_a_file),
 	GMEM_TEST(test_userspace_addr_is_not_used),
+	GMEM_TEST(test_cow_at_userspace_addr),
 	GMEM_TEST(test_no_mapping_at_all),
 	GMEM_TEST(test_host_unmaps),
 	GMEM_TEST(test_punch),
