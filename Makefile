@@ -42,6 +42,15 @@ shell: kernel ## interactive L1 with /dev/kvm, KCONFIG=normal|debug
 	@pipeline/need l1
 	@qemu/l1 -i -k $(if $(filter debug,$(KCONFIG)),build/x86_64-debug,build/x86_64)
 
+##@ The mail series
+series: tree ## write the git-format series to build/series
+	@pipeline/series
+
+bisect-check: series ## git am it on the base, compile every step
+	@pipeline/need kernel
+	@pipeline/bisect-check
+
+##@ Other
 clean: ## remove build/
 	rm -rf build
 
@@ -50,4 +59,4 @@ help: ## list the targets
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: fetch tree guard refresh kernel run test \
-	base-selftests shell clean help
+	base-selftests shell series bisect-check clean help
