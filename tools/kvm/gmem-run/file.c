@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -128,28 +129,64 @@ void gmem_file_unmapped(uintptr_t start, uintptr_t end)
 	}
 }
 
+/* An owned file that is still mapped as a whole and touches the range. */
+static bool is_in(const struct gmem_file *file, uintptr_t start, uintptr_t end)
+{
+	return file->owned && !file->unmapped && start < end &&
+	       start < file->addr + file->size && end > file->addr;
+}
+
+static void punch(const struct gmem_file *file, uintptr_t start, uintptr_t end)
+{
+	uintptr_t last = file->addr + file->size;
+
+	start = start > file->addr ? start : file->addr;
+	end = end < last ? end : last;
+	if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(start - file->addr), (off_t)(end - start)))
+		gmem_say("%#lx-%#lx: cannot give memory back: %m", start, end);
+}
+
 /*
  * MADV_DONTNEED on private memory gives it back and makes it zero. On the
  * mapping of a file it only drops page table entries, so punch a hole as well.
  */
-void gmem_file_discard(uintptr_t start, uintptr_t end)
+bool gmem_file_discard(uintptr_t start, uintptr_t end)
+{
+	bool found = false;
+	size_t i;
+
+	for (i = 0; i < files.nr; i++) {
+		struct gmem_file *file = gmem_vec_at(&files, i);
+
+		if (!is_in(file, start, end))
+			continue;
+		punch(file, start, end);
+		found = true;
+	}
+	return found;
+}
+
+/*
+ * New anonymous memory over old: the file's pages become new ones. Returns the
+ * mapping, or NULL if the range is not inside one file of ours.
+ */
+void *gmem_file_renew(uintptr_t start, uintptr_t end, int prot)
 {
 	size_t i;
 
 	for (i = 0; i < files.nr; i++) {
 		struct gmem_file *file = gmem_vec_at(&files, i);
-		uintptr_t from = start > file->addr ? start : file->addr;
-		uintptr_t last = file->addr + file->size;
-		uintptr_t to = end < last ? end : last;
 
-		if (!file->owned || file->unmapped || from >= to)
+		if (!is_in(file, start, end) || start < file->addr ||
+		    end > file->addr + file->size)
 			continue;
-		if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE |
-			      FALLOC_FL_KEEP_SIZE, (off_t)(from - file->addr),
-			      (off_t)(to - from)))
-			gmem_verbose("%#lx-%#lx: punching a hole: %m", from,
-				     to);
+		punch(file, start, end);
+		return gmem_sys_mmap((void *)start, end - start, prot,
+				     MAP_SHARED | MAP_FIXED, file->fd,
+				     (off_t)(start - file->addr));
 	}
+	return NULL;
 }
 
 bool gmem_file_any(void)

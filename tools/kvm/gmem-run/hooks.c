@@ -79,15 +79,34 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	}
 }
 
-/* Whatever was in the range is gone. */
-static void forget_range(uintptr_t start, size_t len)
+static uintptr_t end_of(const void *addr, size_t len)
 {
-	uintptr_t end = start + ((len + gmem_page_size - 1) &
-				 ~(gmem_page_size - 1));
+	return (uintptr_t)addr + ((len + gmem_page_size - 1) &
+				  ~(gmem_page_size - 1));
+}
+
+/* Whatever was in the range is gone. */
+static void forget_range(const void *addr, size_t len)
+{
+	uintptr_t start = (uintptr_t)addr, end = end_of(addr, len);
 
 	gmem_extent_unmapped(start, end);
 	gmem_backing_unmapped(start, end);
 	gmem_file_unmapped(start, end);
+}
+
+/*
+ * A VMM replaces memory that a slot shows: a page with a hardware error, or
+ * what its balloon gave back. The slot shows the file, so must the VMM see it.
+ */
+static void *renew(void *addr, size_t len, int prot, int flags)
+{
+	uintptr_t start = (uintptr_t)addr, end = end_of(addr, len);
+
+	if (!(flags & MAP_FIXED) || !(flags & MAP_ANONYMOUS) ||
+	    flags & MAP_SHARED || !gmem_slot_binds(start, end))
+		return NULL;
+	return gmem_file_renew(start, end, prot);
 }
 
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd,
@@ -96,11 +115,18 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd,
 	bool locked = gmem_lock();
 	void *at;
 
+	if (locked) {
+		at = renew(addr, len, prot, flags);
+		if (at) {
+			gmem_unlock();
+			return at;
+		}
+	}
 	at = gmem_sys_mmap(addr, len, prot, flags, fd, offset);
 	if (!locked)
 		return at;
 	if (at != MAP_FAILED) {
-		forget_range((uintptr_t)at, len);
+		forget_range(at, len);
 		if (flags & MAP_ANONYMOUS && !(flags & MAP_SHARED))
 			gmem_extent_mapped((uintptr_t)at, (uintptr_t)at + len);
 	}
@@ -123,7 +149,7 @@ EXPORT int munmap(void *addr, size_t len)
 	ret = gmem_sys_munmap(addr, len);
 	if (locked) {
 		if (!ret)
-			forget_range((uintptr_t)addr, len);
+			forget_range(addr, len);
 		gmem_unlock();
 	}
 	return finish(ret, saved);
@@ -144,10 +170,10 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	if (!locked)
 		return at;
 	if (at == old && new_len < old_len) {
-		forget_range((uintptr_t)old + new_len, old_len - new_len);
+		forget_range((char *)old + new_len, old_len - new_len);
 	} else if (at != old && at != MAP_FAILED) {
-		forget_range((uintptr_t)old, old_len);
-		forget_range((uintptr_t)at, new_len);
+		forget_range(old, old_len);
+		forget_range(at, new_len);
 	}
 	gmem_unlock();
 	return at;
@@ -157,8 +183,11 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 {
 	int saved = errno;
 
-	if (advice == MADV_DONTNEED && gmem_file_any() && gmem_lock()) {
-		gmem_file_discard((uintptr_t)addr, (uintptr_t)addr + len);
+	/* MADV_FREE is MADV_DONTNEED at leisure, and for private memory only. */
+	if ((advice == MADV_DONTNEED || advice == MADV_FREE) &&
+	    gmem_file_any() && gmem_lock()) {
+		if (gmem_file_discard((uintptr_t)addr, end_of(addr, len)))
+			advice = MADV_DONTNEED;
 		gmem_unlock();
 	}
 	return finish(gmem_sys_madvise(addr, len, advice), saved);

@@ -183,7 +183,8 @@ struct gmem_file *gmem_file_of_fd(int fd);
 struct gmem_file *gmem_file_find(dev_t dev, ino_t ino);
 int gmem_file_fd(struct gmem_file *file);
 void gmem_file_unmapped(uintptr_t start, uintptr_t end);
-void gmem_file_discard(uintptr_t start, uintptr_t end);
+bool gmem_file_discard(uintptr_t start, uintptr_t end);
+void *gmem_file_renew(uintptr_t start, uintptr_t end, int prot);
 bool gmem_file_any(void);
 
 /* seals.c: what a VMM does to its memfd, answered for the replacement */
@@ -258,6 +259,7 @@ struct gmem_totals {
 extern struct gmem_totals gmem_totals;
 
 int gmem_slot_set(struct gmem_vm *vm, unsigned long request, void *arg);
+bool gmem_slot_binds(uintptr_t start, uintptr_t end);
 const char *gmem_slot_kind_name(enum gmem_slot_kind kind);
 
 /* vm.c */

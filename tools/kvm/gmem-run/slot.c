@@ -49,6 +49,26 @@ static struct gmem_slot *slot_find(const struct gmem_vm *vm, u32 id)
 	return NULL;
 }
 
+/* Does a bound slot of any VM show this memory? */
+bool gmem_slot_binds(uintptr_t start, uintptr_t end)
+{
+	const struct gmem_vm *vm;
+	size_t i, j;
+
+	for (i = 0; (vm = gmem_vm_at(i)); i++) {
+		for (j = 0; j < vm->slots.nr; j++) {
+			const struct gmem_slot *slot = gmem_vec_at(&vm->slots, j);
+			u64 uaddr = slot->region.userspace_addr;
+
+			if (slot->kind == GMEM_SLOT_BOUND && start < end &&
+			    start < uaddr + slot->region.memory_size &&
+			    end > uaddr)
+				return true;
+		}
+	}
+	return false;
+}
+
 static int forward(const struct call *call)
 {
 	return gmem_sys_ioctl(call->vm->fd, call->request, call->arg);

@@ -397,7 +397,26 @@ static void test_discard(void)
 	check(!set(0, 0, mem, MIB) && allocated(0) == MIB);
 	check(!madvise(mem + PAGE, PAGE, MADV_DONTNEED));
 	check(!mem[PAGE] && mem[0] == 1 && mem[2 * PAGE] == 1);
+	check(!madvise(mem + PAGE, PAGE, MADV_FREE));
 	check(!madvise(mem, MIB, MADV_DONTNEED) && !allocated(0));
+}
+
+/* The VMM maps new memory over a page that a slot shows. */
+static void test_renew(void)
+{
+	char *mem = map_anon(MIB);
+
+	memset(mem, 1, MIB);
+	check(!set(0, 0, mem, MIB));
+	check(mmap(mem + PAGE, PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+	      mem + PAGE);
+	check(on_file(mem + PAGE) && !mem[PAGE] && mem[0] == 1);
+	/* No slot: the VMM uses the addresses for something else. */
+	check(!set(0, 0, NULL, 0));
+	check(mmap(mem, PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem);
+	check(!on_file(mem) && !mem[0] && mem[2 * PAGE] == 1);
 }
 
 static void test_advice(void)
@@ -543,7 +562,7 @@ static const struct {
 	TEST(memfd), TEST(shared_anonymous), TEST(alias),
 	TEST(other_space_first), TEST(readonly), TEST(change),
 	TEST(bad_input), TEST(no_capability), TEST(failures),
-	TEST(unmapped), TEST(discard), TEST(advice), TEST(writers),
+	TEST(unmapped), TEST(discard), TEST(renew), TEST(advice), TEST(writers),
 	TEST(fork), TEST(environment), TEST(require),
 };
 
