@@ -100,3 +100,38 @@ skip()
 	begin "$1"
 	end "$1" skip 0 "$2"
 }
+
+# need NAME CMD...: what a check builds on, unless this run has it already. A
+# failure is reported as the test NAME and ends the check.
+need()
+{
+	local name=$1 log
+
+	shift
+	! grep -q "^ok	$name	" "$results" 2>/dev/null || return 0
+	! grep -q "^FAIL	$name	" "$results" 2>/dev/null || exit 0
+	log=$(log_of "$name")
+	printf '(%s)\n' "$name"
+	"$@" >"$log" 2>&1 </dev/null || { begin "$name"; end "$name" FAIL 0; exit 0; }
+}
+
+need_kernel()
+{
+	need "build/$1" pipeline/kernel "$1"
+}
+
+need_selftests()
+{
+	need build/selftests pipeline/selftests
+}
+
+# wanted_any JOBS: is there a line for a wanted test?
+wanted_any()
+{
+	local name rest
+
+	while IFS=$'\t' read -r name rest; do
+		! wanted "$name" || return 0
+	done <"$1"
+	return 1
+}
