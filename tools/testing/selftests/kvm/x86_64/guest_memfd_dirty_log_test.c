@@ -7,8 +7,7 @@
  * and when logging is switched on and off under a guest that has the memory
  * mapped already.
  *
- * Parameters: kvm.tdp_mmu=0
- * Parameters: kvm_amd.npt=0
+ * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -8,8 +8,7 @@
  *
  * Each poisoned page is lost to the machine until it reboots.
  *
- * Parameters: kvm.tdp_mmu=0
- * Parameters: kvm_amd.npt=0
+ * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
