@@ -7,7 +7,8 @@
  * and when logging is switched on and off under a guest that has the memory
  * mapped already.
  *
- * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ * Parameters: kvm.tdp_mmu=0
+ * Parameters: kvm_amd.npt=0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -8,7 +8,8 @@
  *
  * Each poisoned page is lost to the machine until it reboots.
  *
- * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ * Parameters: kvm.tdp_mmu=0
+ * Parameters: kvm_amd.npt=0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -6,7 +6,8 @@
  * (KVM shadows L1's nested page tables) and without it, beside a slot 0 that is
  * ordinary or a guest_memfd too.
  *
- * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ * Parameters: kvm.tdp_mmu=0
+ * Parameters: kvm_amd.npt=0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

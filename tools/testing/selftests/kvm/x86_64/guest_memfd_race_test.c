@@ -9,7 +9,8 @@
  *
  * Options: -t SECONDS per race (default 2), -r NAME of a race
  *
- * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ * Parameters: kvm.tdp_mmu=0
+ * Parameters: kvm_amd.npt=0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -7,7 +7,8 @@
  * dual-backed, and ordinary slots on a mapping of the file.  What a guest meets
  * when memory is punched, a slot deleted or the file closed under it.
  *
- * Run with: default, kvm.tdp_mmu=0, kvm_amd.npt=0
+ * Parameters: kvm.tdp_mmu=0
+ * Parameters: kvm_amd.npt=0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
