@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/mman.h>
+#include <linux/userfaultfd.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -317,6 +318,28 @@ static const char *test_mremap(void)
 	return NULL;
 }
 
+/* A VMM that wants to handle missing pages has to find out before it relies on it. */
+static const char *test_no_userfaultfd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC), fd;
+	uint8_t *mem;
+
+	if (uffd < 0)
+		return "userfaultfd is not available";
+
+	fd = new_mapped_file(&mem);
+	reg.range.start = (uintptr_t)mem;
+	reg.range.len = size;
+	ASSERT_OK(ioctl(uffd, UFFDIO_API, &api));
+	ASSERT_ERRNO(ioctl(uffd, UFFDIO_REGISTER, &reg), EINVAL);
+	TEST_ASSERT(gmem_is_zero(mem, size), "New memory is not zero");
+	close(uffd);
+	release(fd, mem);
+	return NULL;
+}
+
 /* Nothing may move the pages: there is no way to tell a guest's page tables. */
 static const char *test_pages_stay_in_place(void)
 {
@@ -363,6 +386,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_mlock),
 	GMEM_TEST(test_kernel_access),
 	GMEM_TEST(test_mremap),
+	GMEM_TEST(test_no_userfaultfd),
 	GMEM_TEST(test_pages_stay_in_place),
 };
 

@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -304,6 +305,26 @@ static const char *test_punch_past_eof(void)
 	return NULL;
 }
 
+static void on_alarm(int sig)
+{
+}
+
+static const char *test_fallocate_is_interruptible(void)
+{
+	struct sigaction old, sa = { .sa_handler = on_alarm };
+	int fd = vm_create_guest_memfd(vm, 1ull << 40, 0);
+
+	/* More than there is memory; the signal comes after some of it. */
+	ASSERT_OK(sigaction(SIGALRM, &sa, &old));
+	ualarm(20000, 0);
+	ASSERT_ERRNO(__gmem_fallocate(fd, 0, 1ull << 40), EINTR);
+	ASSERT_OK(sigaction(SIGALRM, &old, NULL));
+	gmem_punch(fd, 0, 1ull << 40);
+	ASSERT_EQ(gmem_allocated(fd), 0ul);
+	close(fd);
+	return NULL;
+}
+
 static const char *test_fdinfo(void)
 {
 	int fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
@@ -415,6 +436,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_fallocate_refused),
 	GMEM_TEST(test_fallocate_and_punch),
 	GMEM_TEST(test_punch_past_eof),
+	GMEM_TEST(test_fallocate_is_interruptible),
 	GMEM_TEST(test_fdinfo),
 	GMEM_TEST(test_pages_stat),
 	GMEM_TEST(test_survives_the_vm),

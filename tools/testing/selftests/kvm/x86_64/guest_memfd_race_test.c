@@ -5,7 +5,8 @@
  * Two vCPUs write to their pages of a slot and read them back, while threads of
  * the host take the memory, the slot or the file away.  A vCPU may find what it
  * has just written, or zero; a page that is freed must never be written again,
- * which other memory of the test would notice.
+ * which other memory of the test would notice.  In some races KVM itself writes
+ * to the slot: the clock of each vCPU has a page behind those of the vCPUs.
  *
  * Options: -t SECONDS per race (default 2), -r NAME of a race
  *
@@ -18,12 +19,15 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <linux/stddef.h>
+#include <asm/kvm_para.h>
 
 #include "guest_memfd_util.h"
 #include "processor.h"
 
 #define NR_VCPUS	2
 #define NR_PAGES	32
+#define NR_SLOT_PAGES	(NR_PAGES + NR_VCPUS)
 #define SLOT		5
 #define GPA		0x10000000ul
 #define MAX_STEPS	4
@@ -44,7 +48,8 @@ static long seconds = 2;
 /* How often the guests synchronized, and the threads took their steps. */
 static unsigned long nr_syncs, nr_steps;
 
-/* What a race allows. The first one is for the guest. */
+/* What a race does and allows. The first two are for the guest. */
+static bool use_clock;
 static bool old_tokens_allowed;
 static bool mmio_allowed;
 static bool faults_allowed;
@@ -57,6 +62,9 @@ static void guest_code(uint64_t id)
 
 	for (;;) {
 		token++;
+		if (use_clock)
+			wrmsr(MSR_KVM_SYSTEM_TIME_NEW,
+			      (GPA + (NR_PAGES + id - 1) * PAGE_SIZE) | KVM_MSR_ENABLED);
 		for (page = id - 1; page < NR_PAGES; page += NR_VCPUS) {
 			uint64_t *p = (uint64_t *)(GPA + page * PAGE_SIZE);
 
@@ -138,10 +146,10 @@ static int set_slot(uint32_t flags, size_t len)
 
 static void random_range(unsigned int *seed, uint64_t *offset, uint64_t *len)
 {
-	uint64_t first = rand_r(seed) % NR_PAGES;
+	uint64_t first = rand_r(seed) % NR_SLOT_PAGES;
 
 	*offset = first * page_size;
-	*len = (1 + rand_r(seed) % (NR_PAGES - first)) * page_size;
+	*len = (1 + rand_r(seed) % (NR_SLOT_PAGES - first)) * page_size;
 }
 
 static void step_punch(unsigned int *seed)
@@ -258,10 +266,11 @@ static void start_vm(bool mapped)
 	int i;
 
 	vm = vm_create_with_vcpus(NR_VCPUS, guest_code, vcpus);
-	virt_map(vm, GPA, GPA, NR_PAGES);
+	virt_map(vm, GPA, GPA, NR_SLOT_PAGES);
 	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
 	mem = mapped ? gmem_mmap(fd, 0, size) : NULL;
 	ASSERT_OK(set_slot(0, size));
+	sync_global_to_guest(vm, use_clock);
 	sync_global_to_guest(vm, old_tokens_allowed);
 	for (i = 0; i < NR_VCPUS; i++)
 		vcpu_args_set(vcpus[i], 1, (uint64_t)i + 1);
@@ -301,6 +310,7 @@ struct race {
 	const char *name;
 	step_fn steps[MAX_STEPS];
 	bool unmapped;
+	bool use_clock;
 	bool old_tokens_allowed;
 	bool mmio_allowed;
 	bool faults_allowed;
@@ -313,18 +323,21 @@ static const struct race races[] = {
 	{ "remap", { step_punch, step_remap, step_host_read, step_canary } },
 	{ "fork", { step_punch, step_fork, step_host_read } },
 	{ "log", { step_toggle_log, step_toggle_log, step_punch, step_host_read } },
+	{ "clock", { step_toggle_log, step_remap, step_punch, step_canary },
+	  .use_clock = true },
 	{ "close", { step_close, step_canary }, .unmapped = true,
 	  .mmio_allowed = true, .faults_allowed = true },
 	{ "delete", { step_delete_slot, step_punch, step_canary },
 	  .old_tokens_allowed = true, .mmio_allowed = true },
 	{ "delete-log", { step_delete_slot, step_toggle_log, step_punch, step_fork },
-	  .old_tokens_allowed = true, .mmio_allowed = true },
+	  .use_clock = true, .old_tokens_allowed = true, .mmio_allowed = true },
 	{ "kill", { step_punch, step_toggle_log, step_remap, step_canary },
-	  .killed = true },
+	  .use_clock = true, .killed = true },
 };
 
 static void run_race(const struct race *race)
 {
+	use_clock = race->use_clock;
 	old_tokens_allowed = race->old_tokens_allowed;
 	mmio_allowed = race->mmio_allowed;
 	faults_allowed = race->faults_allowed;
@@ -376,7 +389,7 @@ int main(int argc, char *argv[])
 	TEST_ASSERT(seconds > 0, "-t takes a number of seconds");
 
 	page_size = getpagesize();
-	size = NR_PAGES * page_size;
+	size = NR_SLOT_PAGES * page_size;
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
 
