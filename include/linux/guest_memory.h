@@ -30,9 +30,9 @@ struct guest_memory_user;
  *			the invalidate_lock and the bindings lock, exclusive.
  * @invalidate_begin:	make pages [start, end) of the file unreachable for
  *			guests and keep them so until @invalidate_end.  May
- *			sleep.  Called under the bindings lock, shared.
+ *			sleep.  Called under the bindings lock.
  * @invalidate_end:	guests may fault in [start, end) again.  Called under
- *			the bindings lock, shared.
+ *			the bindings lock.
  * @account:		the inode grew by @nr pages (shrank if negative).  Any
  *			context that may hold the invalidate_lock; must not
  *			sleep.
@@ -162,7 +162,8 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
  * Context: process, may sleep.
  * Return: 0; -EOPNOTSUPP for any other @mode; -EINVAL when unaligned or, for
  * an allocation, past the end of the file; -EINTR when a signal arrived during
- * an allocation (what was allocated stays); -ENOMEM.
+ * an allocation, or a fatal one while a hole was punched (what was done so far
+ * stays); -ENOMEM.
  */
 long guest_memory_fallocate(struct file *file, int mode, loff_t offset,
 			    loff_t len);

@@ -11,10 +11,11 @@
  *
  * - A block is zeroed before it enters the file: whoever finds a page in the
  *   page cache may show it to a guest or to the host.
- * - A block is zeroed again when it leaves, before the page allocator can get
- *   it: what a guest wrote is never seen by the next owner of the memory.
- *   Poisoned pages are the exception, touching them would be fatal; the page
- *   allocator never hands them out again.
+ * - A block is zeroed again when it leaves the file: what a guest wrote is not
+ *   left to the next owner of the memory.  Whoever still has a reference, such
+ *   as a device that the page is pinned for, can write to it afterwards; that
+ *   is not the guest any more.  Poisoned pages are not zeroed, because touching
+ *   them would be fatal; the page allocator does not hand them out.
  * - Folios are dirty from the beginning.  A clean one could be dropped behind
  *   our back, for example by an attempt to offline the page.
  */
@@ -185,6 +186,9 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 	 */
 	unmap_mapping_pages(mapping, start, end - start, true);
 	guest_memory_remove_range(inode, start, end);
+	/* A memory failure since then may have marked page tables anew. */
+	if (READ_ONCE(GUEST_MEMORY_I(inode)->poisoned))
+		unmap_mapping_pages(mapping, start, end - start, true);
 
 	guest_memory_lock_bindings_shared(inode);
 	guest_memory_invalidate_end(inode, start, end);
@@ -196,12 +200,19 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
 				    pgoff_t end)
 {
+	struct xarray *pages = &inode->i_mapping->i_pages;
 	pgoff_t next;
 
-	for (end = min(end, guest_memory_nr_pages(inode)); start < end;
-	     start = next) {
+	end = min(end, guest_memory_nr_pages(inode));
+
+	/* Where no page is, nobody can have mapped one: step over holes. */
+	while (start < end && xa_find(pages, &start, end - 1, XA_PRESENT)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
 		next = min(start + GUEST_MEMORY_REMOVE_BATCH, end);
 		guest_memory_punch_batch(inode, start, next);
+		start = next;
 		cond_resched();
 	}
 

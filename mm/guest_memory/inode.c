@@ -135,26 +135,27 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 	pgoff_t end = guest_memory_nr_pages(inode);
 
-	/*
-	 * Held to the end: an access that began before detach() meets the
-	 * invalidation and finds the user gone when it tries again.
-	 */
+	/* Held to the end: nobody adds pages or bindings meanwhile. */
 	filemap_invalidate_lock(inode->i_mapping);
 
+	/*
+	 * An access that began before detach() meets the invalidation and finds
+	 * the user gone when it tries again.  Hence the invalidation can end
+	 * before the pages go, which may take long.
+	 */
 	down_write(&gi->bindings_lock);
 	user->ops->detach(user);
-	gi->closed = list_is_singular(&gi->users);
-	/* Folio locks, which removal takes, are outside the bindings_lock. */
-	downgrade_write(&gi->bindings_lock);
 	user->ops->invalidate_begin(user, 0, end);
-	up_read(&gi->bindings_lock);
+	user->ops->invalidate_end(user, 0, end);
+	gi->closed = list_is_singular(&gi->users);
+	up_write(&gi->bindings_lock);
 
 	/* Host mappings pin a file: with the last user they are gone too. */
 	if (gi->closed)
 		guest_memory_remove_range(inode, 0, end);
 
+	/* Folio locks, which removal takes, are outside the bindings_lock. */
 	down_write(&gi->bindings_lock);
-	user->ops->invalidate_end(user, 0, end);
 	list_del(&user->node);
 	up_write(&gi->bindings_lock);
 
@@ -203,6 +204,9 @@ static int guest_memory_error_page(struct address_space *mapping,
 {
 	struct inode *inode = mapping->host;
 	pgoff_t index = page_index(page);
+
+	/* Pairs with guest_memory_punch_batch(), by the folio lock. */
+	WRITE_ONCE(GUEST_MEMORY_I(inode)->poisoned, true);
 
 	guest_memory_lock_bindings_shared(inode);
 	guest_memory_invalidate_begin(inode, index, index + 1);
@@ -255,6 +259,7 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 
 	gi->flags = 0;
 	gi->closed = false;
+	gi->poisoned = false;
 	init_rwsem(&gi->bindings_lock);
 	INIT_LIST_HEAD(&gi->users);
 	mpol_shared_policy_init(&gi->policy, NULL);

@@ -32,6 +32,7 @@
  * @flags:		GUEST_MEMORY_* properties, constant
  * @closed:		the last user has left, no page may be added any more;
  *			guarded by the invalidate_lock
+ * @poisoned:		a page had a memory error, now or earlier; only ever set
  * @bindings_lock:	guards @users and, on their behalf, their bindings
  * @users:		list of &struct guest_memory_user; changed under the
  *			invalidate_lock and @bindings_lock, both exclusive
@@ -41,6 +42,7 @@ struct guest_memory_inode {
 	struct inode vfs_inode;
 	unsigned long flags;
 	bool closed;
+	bool poisoned;
 	struct rw_semaphore bindings_lock;
 	struct list_head users;
 	struct shared_policy policy;

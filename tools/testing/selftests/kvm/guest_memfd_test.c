@@ -305,6 +305,24 @@ static const char *test_punch_past_eof(void)
 	return NULL;
 }
 
+/* The effort is that of the pages that are there, not of the size. */
+static const char *test_punch_largest_file(void)
+{
+	uint64_t largest = INT64_MAX & ~(page_size - 1);
+	int fd = vm_create_guest_memfd(vm, largest, 0);
+
+	gmem_fallocate(fd, 0, page_size);
+	gmem_fallocate(fd, 1ull << 50, page_size);
+	gmem_fallocate(fd, largest - page_size, page_size);
+	assert_blocks(fd, 3);
+	gmem_punch(fd, page_size, largest - 2 * page_size);
+	assert_blocks(fd, 2);
+	gmem_punch(fd, 0, largest);
+	assert_blocks(fd, 0);
+	close(fd);
+	return NULL;
+}
+
 static void on_alarm(int sig)
 {
 }
@@ -436,6 +454,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_fallocate_refused),
 	GMEM_TEST(test_fallocate_and_punch),
 	GMEM_TEST(test_punch_past_eof),
+	GMEM_TEST(test_punch_largest_file),
 	GMEM_TEST(test_fallocate_is_interruptible),
 	GMEM_TEST(test_fdinfo),
 	GMEM_TEST(test_pages_stat),
