@@ -51,11 +51,11 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	/* What is_page_fault_stale() compares to invalidations in progress. */
 	fault->hva = __gfn_to_hva_memslot(fault->slot, fault->gfn);
 	/*
-	 * The page is writable, but a dirty log should not show what the guest
-	 * only read.
+	 * Also for a read while the slot has dirty logging, where it makes the
+	 * page count as dirty, as for other memory: a read fault must not
+	 * replace the writable SPTE that a faster vCPU installed.
 	 */
-	fault->map_writable = fault->write ||
-			      !kvm_slot_dirty_track_enabled(fault->slot);
+	fault->map_writable = true;
 	/* Other limits, such as the guest's own page size, stay in force. */
 	level = kvm_gmem_order_to_level(order);
 	fault->max_level = min(fault->max_level, level);
