@@ -141,7 +141,7 @@ static void *step_thread(void *arg)
 static int set_slot(uint32_t flags, size_t len)
 {
 	return __vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD | flags, GPA,
-					    len, mem, fd, 0);
+					    len, mem, READ_ONCE(fd), 0);
 }
 
 static void random_range(unsigned int *seed, uint64_t *offset, uint64_t *len)
@@ -244,6 +244,26 @@ static void step_close(unsigned int *seed)
 	usleep(rand_r(seed) % 2000);
 }
 
+/* Close the file while others bind it and punch holes, and make another one. */
+static void step_replace_file(unsigned int *seed)
+{
+	close(fd);
+	WRITE_ONCE(fd, vm_create_guest_memfd(vm, size, GMEM_SHARED));
+	usleep(rand_r(seed) % 500);
+}
+
+static void step_bind_any(unsigned int *seed)
+{
+	uint64_t offset, len;
+
+	if (set_slot(0, rand_r(seed) % 2 ? size : 0))
+		TEST_ASSERT(errno == EINVAL || errno == EBADF,
+			    "Cannot set slot, errno %d", errno);
+	random_range(seed, &offset, &len);
+	if (__gmem_punch(READ_ONCE(fd), offset, len))
+		TEST_ASSERT(errno == EBADF, "Cannot punch, errno %d", errno);
+}
+
 static void step_fork(unsigned int *seed)
 {
 	int status;
@@ -327,6 +347,9 @@ static const struct race races[] = {
 	  .use_clock = true },
 	{ "close", { step_close, step_canary }, .unmapped = true,
 	  .mmio_allowed = true, .faults_allowed = true },
+	{ "close-bind", { step_replace_file, step_bind_any, step_bind_any, step_canary },
+	  .unmapped = true, .old_tokens_allowed = true, .mmio_allowed = true,
+	  .faults_allowed = true },
 	{ "delete", { step_delete_slot, step_punch, step_canary },
 	  .old_tokens_allowed = true, .mmio_allowed = true },
 	{ "delete-log", { step_delete_slot, step_toggle_log, step_punch, step_fork },
