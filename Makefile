@@ -13,7 +13,9 @@ tree: fetch ## assemble build/linux: base, patches, overlay
 	@pipeline/need tree
 	@pipeline/tree
 
-guard: tree ## check the rules of patches and overlay
+guard: fetch ## check the rules of patches and overlay
+	@pipeline/need tree
+	@pipeline/tree base
 	@pipeline/guard
 
 refresh: fetch ## write the patches back from build/linux

@@ -43,7 +43,7 @@ pop_to()
 	use_patches ../state/applied
 	q pop -q -R $drop >build/state/quilt.log 2>&1 || rc=$?
 	use_patches ../../patches
-	[ $rc -eq 0 ] || cat build/state/quilt.log >&2
+	[ $rc -eq 0 ] || grep -v '^Removing patch' build/state/quilt.log >&2
 	return $rc
 }
 
@@ -69,7 +69,7 @@ push_rest()
 		q push -q -a --fuzz=0 >build/state/quilt.log 2>&1 || rc=$?
 	fi
 	remember_applied
-	[ $rc -eq 0 ] || tail -n 20 build/state/quilt.log >&2
+	[ $rc -eq 0 ] || grep -v '^Applying patch .*[^!]$' build/state/quilt.log | tail -n 20 >&2
 	return $rc
 }
 
