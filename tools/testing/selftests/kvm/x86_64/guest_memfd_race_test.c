@@ -31,6 +31,7 @@
 #define SLOT		5
 #define GPA		0x10000000ul
 #define MAX_STEPS	4
+#define MAX_PATIENCE	20
 
 /* A token names the vCPU that wrote it, and grows. */
 #define TOKEN_SHIFT	56
@@ -312,7 +313,7 @@ static void stop_vm(void)
 static void run_threads(const step_fn *steps)
 {
 	pthread_t threads[NR_VCPUS + MAX_STEPS];
-	int nr = 0, i;
+	int nr = 0, patience = MAX_PATIENCE, i;
 
 	WRITE_ONCE(stop_race, false);
 	for (i = 0; i < NR_VCPUS; i++)
@@ -321,6 +322,9 @@ static void run_threads(const step_fn *steps)
 		pthread_create(&threads[nr++], NULL, step_thread, steps[i]);
 
 	sleep(seconds);
+	/* A slow machine may need longer, but not forever. */
+	while (!(READ_ONCE(nr_syncs) && READ_ONCE(nr_steps)) && patience--)
+		sleep(1);
 	WRITE_ONCE(stop_race, true);
 	while (nr--)
 		pthread_join(threads[nr], NULL);
