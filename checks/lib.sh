@@ -72,12 +72,12 @@ verdict()
 		[ "${count:-0}" -eq 0 ] || detail="($count subtests skipped)"
 		end "$name" ok "$3" "$detail" ;;
 	4)
-		detail=$(grep -i 'skip' "$log" | tail -n 1 | sed 's/.*[Ss][Kk][Ii][Pp][a-z:]*[ :-]*//') || :
+		detail=$(grep -i 'skip' "$log" | tail -n 1 | sed 's/.*# SKIP[a-z:]*[ :-]*//') || :
 		end "$name" skip "$3" "${detail:-$(tail -n 1 "$log")}" ;;
 	124 | 137)	end "$name" FAIL "$3" "time limit" ;;
 	125)		end "$name" FAIL "$3" "the kernel died" ;;
 	126)		end "$name" FAIL "$3" "the kernel complained" ;;
-	*)		end "$name" FAIL "$3" "status $2" ;;
+	*)		end "$name" FAIL "$3" "status $2: $(tail -n 1 "$log" | cut -c1-100)" ;;
 	esac
 }
 
