@@ -13,15 +13,29 @@
 #include <linux/bits.h>
 #include <linux/fs.h>
 #include <linux/list.h>
+#include <linux/maple_tree.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
+struct iov_iter;
+struct kiocb;
 struct seq_file;
 struct guest_memory_user;
 
 /* Properties of an inode, fixed when it is created. */
 #define GUEST_MEMORY_MAPPABLE		BIT(0)	/* mmap() is allowed */
-#define GUEST_MEMORY_INIT_SHARED	BIT(1)	/* the host may touch all pages */
+#define GUEST_MEMORY_INIT_SHARED	BIT(1)	/* pages begin as shared */
+#define GUEST_MEMORY_WRITE		BIT(3)	/* write() is allowed */
+
+/**
+ * struct guest_memory_ranges - a set of page indices
+ * @tree:	the ranges that are in the set; has its own lock
+ *
+ * Who changes the set must keep out other changes; readers need no lock.
+ */
+struct guest_memory_ranges {
+	struct maple_tree tree;
+};
 
 /**
  * struct guest_memory_user_ops - how the memory half reaches a user
@@ -153,6 +167,19 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 			 unsigned int *order);
 
 /**
+ * guest_memory_find_pfn() - guest_memory_get_pfn() for those who cannot sleep
+ * @inode:	a guest memory inode
+ * @index:	page index in the file, below its size
+ * @pfn:	receives the page frame number
+ *
+ * Context: any but interrupts.
+ * Return: 0 with a reference to the page; -ENOENT when it is not there;
+ * -EHWPOISON when it has a memory error.
+ */
+int guest_memory_find_pfn(struct inode *inode, pgoff_t index,
+			  unsigned long *pfn);
+
+/**
  * guest_memory_fallocate() - ->fallocate() of guest memory files
  * @file:	a guest memory file
  * @mode:	FALLOC_FL_KEEP_SIZE, with or without FALLOC_FL_PUNCH_HOLE
@@ -187,6 +214,122 @@ int guest_memory_mmap(struct file *file, struct vm_area_struct *vma);
  * Context: process; takes the bindings lock shared.
  */
 void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode);
+
+/**
+ * guest_memory_ranges_init() - make an empty set
+ * @ranges:	the set
+ *
+ * Context: any.
+ */
+void guest_memory_ranges_init(struct guest_memory_ranges *ranges);
+
+/**
+ * guest_memory_ranges_destroy() - empty a set and free what it needed
+ * @ranges:	the set, which nobody else uses any more
+ *
+ * Context: process.
+ */
+void guest_memory_ranges_destroy(struct guest_memory_ranges *ranges);
+
+/**
+ * guest_memory_ranges_find() - is an index in a set, and what around it is too?
+ * @ranges:	the set
+ * @index:	page index
+ * @first:	receives the first index of the run of equal state around @index
+ * @last:	receives the last index of that run
+ *
+ * Context: any.
+ * Return: true if @index is in the set.
+ */
+bool guest_memory_ranges_find(struct guest_memory_ranges *ranges,
+			      unsigned long index, unsigned long *first,
+			      unsigned long *last);
+
+/**
+ * guest_memory_ranges_set() - add a range to a set or remove it
+ * @ranges:	the set
+ * @first:	first page index
+ * @last:	last page index, at least @first
+ * @set:	true to add, false to remove
+ * @gfp:	how to allocate
+ *
+ * Context: process, may sleep if @gfp allows; the caller keeps out other
+ * changes.
+ * Return: 0, or -ENOMEM with the set unchanged.
+ */
+int guest_memory_ranges_set(struct guest_memory_ranges *ranges,
+			    unsigned long first, unsigned long last, bool set,
+			    gfp_t gfp);
+
+/**
+ * guest_memory_ranges_test() - is an index in a set?
+ * @ranges:	the set
+ * @index:	page index
+ *
+ * Context: any.
+ * Return: true if it is.
+ */
+static inline bool guest_memory_ranges_test(struct guest_memory_ranges *ranges,
+					    unsigned long index)
+{
+	return mtree_load(&ranges->tree, index);
+}
+
+/**
+ * guest_memory_is_private() - is a page of a file kept from the host?
+ * @inode:	a guest memory inode
+ * @index:	page index
+ *
+ * Context: any; the answer is stable only under the invalidate_lock.
+ * Return: true if the page is private.
+ */
+bool guest_memory_is_private(struct inode *inode, pgoff_t index);
+
+/**
+ * guest_memory_find_state() - the state of a page, and how far it goes
+ * @inode:	a guest memory inode
+ * @index:	page index
+ * @last:	receives the last index of the run of equal state from @index on
+ *
+ * Context: any; the answer is stable only under the invalidate_lock.
+ * Return: true if the page is private.
+ */
+bool guest_memory_find_state(struct inode *inode, pgoff_t index, pgoff_t *last);
+
+/**
+ * guest_memory_convert() - make a range of a file private or shared
+ * @inode:	a guest memory inode
+ * @start:	first page index
+ * @end:	page index behind the range
+ * @private:	the new state
+ * @gfp:	how to allocate what the state needs
+ * @error:	receives, unless 0 is returned, the first page in the way
+ *
+ * The content of the pages stays.  When this returns 0 for @private, no
+ * process of the host can read or write them, whatever it had mapped or pinned
+ * before.  All or nothing.
+ *
+ * Context: process, may sleep.  Takes the invalidate_lock and the bindings
+ * lock.
+ * Return: 0; -EAGAIN when somebody holds a reference to a page that is to
+ * become private; -ENOMEM; -EINTR when killed while waiting for references.
+ */
+int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
+			 bool private, gfp_t gfp, pgoff_t *error);
+
+/**
+ * guest_memory_write_iter() - ->write_iter() of guest memory files
+ * @iocb:	position in the file
+ * @from:	the data
+ *
+ * Populates pages that are shared or not there yet, at any alignment.
+ *
+ * Context: process, may sleep; must not hold mmap_lock.
+ * Return: bytes written, or -EINVAL when the inode is not GUEST_MEMORY_WRITE or
+ * the position is not inside the file; -EPERM at a private page that is there;
+ * -EFAULT; -ENOMEM; -EINTR.
+ */
+ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from);
 
 /**
  * guest_memory_lock_bindings() - keep out everything that walks or changes

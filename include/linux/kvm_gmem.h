@@ -9,6 +9,7 @@
 #ifndef _LINUX_KVM_GMEM_H
 #define _LINUX_KVM_GMEM_H
 
+#include <linux/guest_memory.h>
 #include <linux/interval_tree.h>
 #include <linux/kvm.h>
 #include <linux/kvm_host.h>
@@ -20,6 +21,7 @@ struct kvm_gmem_view;
  * struct kvm_gmem_binding - a memslot shows a range of a guest_memfd
  * @node:	position in @view's tree: the pages of the file, [start, last];
  *		guarded by the inode's bindings lock
+ * @kvm:	the virtual machine, which outlives its slots
  * @inode:	the memory; the binding holds a reference
  * @view:	the file it was bound with; dangles once @live is false
  * @live:	the file is still open.  Written under the inode's bindings
@@ -36,6 +38,7 @@ struct kvm_gmem_view;
  */
 struct kvm_gmem_binding {
 	struct interval_tree_node node;
+	struct kvm *kvm;
 	struct inode *inode;
 	struct kvm_gmem_view *view;
 	bool live;
@@ -86,10 +89,229 @@ static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
 }
 
 /**
+ * kvm_has_private_mem() - can memory of this virtual machine be private?
+ * @kvm:	the virtual machine
+ *
+ * Context: any.
+ * Return: true for protected virtual machines.
+ */
+static inline bool kvm_has_private_mem(const struct kvm *kvm)
+{
+	return kvm->has_private_mem;
+}
+
+/**
+ * kvm_gfn_is_private() - has user space made a gfn private?
+ * @kvm:	the virtual machine
+ * @gfn:	any gfn, whether or not a slot shows it
+ *
+ * Not what counts if the slot at @gfn is gmem-only, see
+ * kvm_gmem_is_private().
+ *
+ * Context: any; stable under slots_lock.
+ * Return: true if KVM_SET_MEMORY_ATTRIBUTES made it private.
+ */
+static inline bool kvm_gfn_is_private(struct kvm *kvm, gfn_t gfn)
+{
+	return kvm_has_private_mem(kvm) &&
+	       guest_memory_ranges_test(&kvm->private_gfns, gfn);
+}
+
+/**
+ * kvm_gmem_is_private() - is the memory at a gfn private?
+ * @kvm:	the virtual machine
+ * @slot:	the slot at @gfn, or NULL
+ * @gfn:	the gfn
+ *
+ * The file of a gmem-only slot knows; all other gfns have the state that
+ * KVM_SET_MEMORY_ATTRIBUTES gave them.
+ *
+ * Context: inside kvm->srcu.
+ * Return: true if it is.
+ */
+static inline bool kvm_gmem_is_private(struct kvm *kvm,
+				       const struct kvm_memory_slot *slot,
+				       gfn_t gfn)
+{
+	struct kvm_gmem_binding *bind;
+
+	if (!kvm_has_private_mem(kvm))
+		return false;
+
+	if (!slot || !kvm_slot_is_gmem_only(slot))
+		return kvm_gfn_is_private(kvm, gfn);
+
+	bind = slot->gmem;
+	return guest_memory_is_private(bind->inode,
+				       gfn - bind->base_gfn + bind->node.start);
+}
+
+/**
+ * kvm_gmem_handles_fault() - must a guest fault be resolved by guest_memfd?
+ * @kvm:	the virtual machine
+ * @slot:	the slot at @gfn, or NULL
+ * @gfn:	the faulting gfn
+ *
+ * True for every gfn of a gmem-only slot, and for private gfns whatever the
+ * slot; if they have no guest_memfd, the fault ends in an exit to user space.
+ * Slots that KVM makes for itself are never private.
+ *
+ * Context: inside kvm->srcu.
+ * Return: true if so.
+ */
+static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
+					  const struct kvm_memory_slot *slot,
+					  gfn_t gfn)
+{
+	if (slot && kvm_slot_is_gmem_only(slot))
+		return true;
+
+	return kvm_gfn_is_private(kvm, gfn) &&
+	       (!slot || slot->id < KVM_USER_MEM_SLOTS);
+}
+
+/**
+ * kvm_gmem_owns_gfn() - must KVM's own accesses go through the guest_memfd?
+ * @slot:	the slot at @gfn, or NULL
+ * @gfn:	the gfn
+ *
+ * True in protected virtual machines where the guest's memory comes from the
+ * file: there may be nothing behind userspace_addr that KVM could touch.
+ * Everywhere else KVM uses userspace_addr.
+ *
+ * Context: inside kvm->srcu.
+ * Return: true if so.
+ */
+static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
+				     gfn_t gfn)
+{
+	if (!slot || !slot->gmem || !kvm_has_private_mem(slot->gmem->kvm))
+		return false;
+
+	return slot->gmem->gmem_only || kvm_gfn_is_private(slot->gmem->kvm, gfn);
+}
+
+/**
+ * kvm_gmem_may_own_slot() - may kvm_gmem_owns_gfn() be true for a slot?
+ * @slot:	a slot, or NULL
+ *
+ * Context: any in which @slot is valid.
+ * Return: true if caches of the slot's userspace addresses are of no use.
+ */
+static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
+{
+	return slot && slot->gmem && kvm_has_private_mem(slot->gmem->kvm);
+}
+
+/**
+ * kvm_gmem_to_pfn() - gfn to pfn for KVM itself, where kvm_gmem_owns_gfn()
+ * @slot:	the slot
+ * @gfn:	the gfn
+ * @atomic:	do not sleep; fails if the page is not there
+ * @writable:	set to true unless NULL
+ * @hva:	receives the userspace address of the slot for @gfn unless NULL
+ *
+ * Context: inside kvm->srcu.
+ * Return: the pfn with a reference, or a KVM_PFN_ERR_* value.
+ */
+kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
+			  bool atomic, bool *writable, hva_t *hva);
+
+/**
+ * kvm_gmem_read() - KVM reads guest memory where kvm_gmem_owns_gfn()
+ * @slot:	the slot
+ * @gfn:	the gfn
+ * @data:	where to
+ * @offset:	offset in the page in bytes
+ * @len:	length in bytes, up to the end of the page
+ * @atomic:	do not sleep; fails if the page is not there
+ *
+ * Context: inside kvm->srcu.
+ * Return: 0 or -EFAULT.
+ */
+int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
+		  int offset, int len, bool atomic);
+
+/**
+ * kvm_gmem_write() - KVM writes guest memory where kvm_gmem_owns_gfn()
+ * @slot:	the slot
+ * @gfn:	the gfn
+ * @data:	where from
+ * @offset:	offset in the page in bytes
+ * @len:	length in bytes, up to the end of the page
+ *
+ * Does not mark the page dirty.
+ *
+ * Context: inside kvm->srcu, may sleep.
+ * Return: 0 or -EFAULT.
+ */
+int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
+		   const void *data, int offset, int len);
+
+/**
+ * kvm_gmem_cmpxchg() - atomic access of KVM where kvm_gmem_owns_gfn()
+ * @slot:	the slot, or NULL
+ * @gpa:	address, aligned to @size
+ * @old:	expected value; receives the present one if it differs
+ * @new:	new value
+ * @size:	1, 2, 4 or 8 bytes
+ *
+ * Context: inside kvm->srcu, may sleep.
+ * Return: 0 if exchanged, 1 if the value differs, -EFAULT, or -EOPNOTSUPP if
+ * guest_memfd does not own the page.
+ */
+int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot, gpa_t gpa, void *old,
+		     const void *new, unsigned int size);
+
+/**
+ * kvm_gmem_uniform() - do all gfns of an aligned block have one state?
+ * @kvm:	the virtual machine
+ * @gfn:	any gfn of the block
+ * @npages:	size of the block, a power of 2
+ *
+ * Context: mmu_lock held; changes of the state are bracketed by invalidations.
+ * Return: true if a single mapping may cover the block.
+ */
+bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages);
+
+/**
+ * kvm_gmem_init_vm() - set a new virtual machine up for its type
+ * @kvm:	the virtual machine
+ * @private:	its memory may be private
+ *
+ * Context: kvm_arch_init_vm().
+ */
+void kvm_gmem_init_vm(struct kvm *kvm, bool private);
+
+/**
+ * kvm_gmem_destroy_vm() - undo kvm_gmem_init_vm()
+ * @kvm:	the virtual machine, of which no slot is left
+ *
+ * Context: kvm_destroy_vm().
+ */
+void kvm_gmem_destroy_vm(struct kvm *kvm);
+
+/**
+ * kvm_gmem_slot_allowed() - may user space use a slot number?
+ * @kvm:	the virtual machine
+ * @slot:	slot number with its address space in the upper half
+ *
+ * Private memory and a second address space (x86: SMM) exclude each other.
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+static inline bool kvm_gmem_slot_allowed(struct kvm *kvm, u32 slot)
+{
+	return !kvm_has_private_mem(kvm) || !(slot >> 16);
+}
+
+/**
  * kvm_prepare_memory_fault_exit() - fill in KVM_EXIT_MEMORY_FAULT
  * @vcpu:	the vCPU, loaded
  * @gpa:	guest physical address of the range, page aligned
  * @size:	size of the range in bytes
+ * @private:	the access was to private memory
  *
  * The exit accompanies -EFAULT or -EHWPOISON from KVM_RUN; the caller returns
  * one of them.
@@ -97,10 +319,12 @@ static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
  * Context: vcpu->mutex held.
  */
 static inline void kvm_prepare_memory_fault_exit(struct kvm_vcpu *vcpu,
-						 gpa_t gpa, gpa_t size)
+						 gpa_t gpa, gpa_t size,
+						 bool private)
 {
 	vcpu->run->exit_reason = KVM_EXIT_MEMORY_FAULT;
-	vcpu->run->memory_fault.flags = 0;
+	vcpu->run->memory_fault.flags =
+		private ? KVM_MEMORY_EXIT_FLAG_PRIVATE : 0;
 	vcpu->run->memory_fault.gpa = gpa;
 	vcpu->run->memory_fault.size = size;
 }
@@ -194,6 +418,50 @@ int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
 long kvm_gmem_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp);
 
 /**
+ * kvm_gmem_vcpu_ioctl() - the vCPU ioctls that belong to guest_memfd
+ * @vcpu:	the vCPU
+ * @ioctl:	ioctl number
+ * @argp:	its argument in user space
+ *
+ * KVM_PRE_FAULT_MEMORY (0xd5), with the number of Linux 6.11.
+ *
+ * Context: process of kvm->mm, vcpu->mutex held.
+ * Return: the result of the ioctl; -ENOTTY if it is none of guest_memfd's.
+ */
+long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl,
+			 void __user *argp);
+
+/**
+ * kvm_arch_pre_fault_memory() - map guest memory before the guest touches it
+ * @vcpu:	the vCPU, loaded
+ * @gpa:	first address
+ * @size:	bytes that are wanted
+ *
+ * Context: vcpu->mutex held, inside kvm->srcu.
+ * Return: bytes that are mapped from @gpa on, 0 if an invalidation came between
+ * and the caller is to try again, outside the SRCU section; -ENOENT without a
+ * memslot; -EFAULT or -EHWPOISON if there is no memory; -EAGAIN while the slot
+ * is being deleted; -EOPNOTSUPP where the MMU cannot.
+ */
+long kvm_arch_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size);
+
+/**
+ * kvm_arch_pre_fault_supported() - is KVM_PRE_FAULT_MEMORY of any use?
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool kvm_arch_pre_fault_supported(void);
+
+/**
+ * kvm_arch_vm_types() - the types of virtual machines that can be created
+ *
+ * Context: any.
+ * Return: a mask of the KVM_X86_*_VM types, or of the architecture's own.
+ */
+unsigned long kvm_arch_vm_types(void);
+
+/**
  * kvm_gmem_check_extension() - KVM_CHECK_EXTENSION for guest_memfd
  * @kvm:	the virtual machine, or NULL for /dev/kvm itself
  * @cap:	capability number
@@ -218,6 +486,84 @@ static inline bool kvm_slot_is_gmem_only(const struct kvm_memory_slot *slot)
 static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
 				      const struct kvm_memory_slot *src)
 {
+}
+
+static inline bool kvm_has_private_mem(const struct kvm *kvm)
+{
+	return false;
+}
+
+static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
+					  const struct kvm_memory_slot *slot,
+					  gfn_t gfn)
+{
+	return false;
+}
+
+static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
+				     gfn_t gfn)
+{
+	return false;
+}
+
+static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
+{
+	return false;
+}
+
+static inline kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot,
+					gfn_t gfn, bool atomic, bool *writable,
+					hva_t *hva)
+{
+	return KVM_PFN_ERR_FAULT;
+}
+
+static inline int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn,
+				void *data, int offset, int len, bool atomic)
+{
+	return -EFAULT;
+}
+
+static inline int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
+				 const void *data, int offset, int len)
+{
+	return -EFAULT;
+}
+
+static inline int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot,
+				   gpa_t gpa, void *old, const void *new,
+				   unsigned int size)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
+{
+	return true;
+}
+
+static inline void kvm_gmem_init_vm(struct kvm *kvm, bool private)
+{
+}
+
+static inline void kvm_gmem_destroy_vm(struct kvm *kvm)
+{
+}
+
+static inline bool kvm_gmem_slot_allowed(struct kvm *kvm, u32 slot)
+{
+	return true;
+}
+
+static inline unsigned long kvm_arch_vm_types(void)
+{
+	return 1;
+}
+
+static inline long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu,
+				       unsigned int ioctl, void __user *argp)
+{
+	return -ENOTTY;
 }
 
 static inline int

@@ -34,11 +34,10 @@
 #define GUEST_MEMORY_REMOVE_BATCH	(SZ_1G >> PAGE_SHIFT)
 
 /*
- * The policy of the file wins over that of the task, whichever path the
- * allocation comes from.
+ * Allocate a zeroed folio for @index, or NULL.  The policy of the file wins
+ * over that of the task, whichever path the allocation comes from.
  */
-static struct folio *guest_memory_alloc_folio(struct inode *inode,
-					      pgoff_t index)
+struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_ZERO;
 #ifdef CONFIG_NUMA
@@ -61,31 +60,28 @@ static struct folio *guest_memory_alloc_folio(struct inode *inode,
 	return folio_alloc(gfp, 0);
 }
 
-/* Add a new block that covers @index.  -EEXIST: somebody else was faster. */
-static struct folio *guest_memory_add_folio(struct inode *inode, pgoff_t index)
+/*
+ * Make a folio that belongs to nobody part of the file.  -EEXIST: somebody else
+ * was faster.  The caller keeps its reference either way.
+ */
+int guest_memory_add_folio(struct inode *inode, struct folio *folio,
+			   pgoff_t index)
 {
 	struct address_space *mapping = inode->i_mapping;
-	struct folio *folio;
 	int r;
-
-	folio = guest_memory_alloc_folio(inode, index);
-	if (!folio)
-		return ERR_PTR(-ENOMEM);
 
 	folio_mark_uptodate(folio);
 	folio_set_dirty(folio);
 
 	/* Charges the memory to the memcg of the current task. */
 	r = filemap_add_folio(mapping, folio, index, mapping_gfp_mask(mapping));
-	if (r) {
-		folio_put(folio);
-		return ERR_PTR(r);
-	}
+	if (r)
+		return r;
 
 	folio_unlock(folio);
 	guest_memory_account(inode, folio_nr_pages(folio));
 
-	return folio;
+	return 0;
 }
 
 /*
@@ -95,6 +91,7 @@ static struct folio *guest_memory_add_folio(struct inode *inode, pgoff_t index)
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index)
 {
 	struct folio *folio;
+	int r;
 
 	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
 
@@ -106,18 +103,51 @@ struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index)
 		if (GUEST_MEMORY_I(inode)->closed)
 			return ERR_PTR(-ENODEV);
 
-		folio = guest_memory_add_folio(inode, index);
-	} while (folio == ERR_PTR(-EEXIST));
+		folio = guest_memory_alloc_folio(inode, index);
+		if (!folio)
+			return ERR_PTR(-ENOMEM);
 
-	return folio;
+		r = guest_memory_add_folio(inode, folio, index);
+		if (!r)
+			return folio;
+
+		folio_put(folio);
+	} while (r == -EEXIST);
+
+	return ERR_PTR(r);
 }
+
+/* Turn the caller's reference to @folio into one to its page at @index. */
+static int guest_memory_folio_pfn(struct folio *folio, pgoff_t index,
+				  unsigned long *pfn)
+{
+	struct page *page = folio_file_page(folio, index);
+
+	if (unlikely(PageHWPoison(page))) {
+		folio_put(folio);
+		return -EHWPOISON;
+	}
+
+	*pfn = page_to_pfn(page);
+	return 0;
+}
+
+int guest_memory_find_pfn(struct inode *inode, pgoff_t index,
+			  unsigned long *pfn)
+{
+	struct folio *folio = filemap_get_folio(inode->i_mapping, index);
+
+	return folio ? guest_memory_folio_pfn(folio, index, pfn) : -ENOENT;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_find_pfn, GUEST_MEMORY);
 
 int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 			 unsigned int *order)
 {
 	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio;
-	struct page *page;
+
+	*order = 0;
 
 	/*
 	 * A page that is present needs no lock: if it is being removed, the
@@ -132,15 +162,7 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 			return PTR_ERR(folio);
 	}
 
-	page = folio_file_page(folio, index);
-	if (unlikely(PageHWPoison(page))) {
-		folio_put(folio);
-		return -EHWPOISON;
-	}
-
-	*pfn = page_to_pfn(page);
-	*order = 0;
-	return 0;
+	return guest_memory_folio_pfn(folio, index, pfn);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_get_pfn, GUEST_MEMORY);
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KUnit tests for the parts of guest memory that are pure logic */
 #include <kunit/test.h>
+#include <linux/bitmap.h>
 #include <linux/guest_memory.h>
 #include <linux/limits.h>
 #include <linux/mm.h>
+#include <linux/prandom.h>
+#include <linux/rcupdate.h>
 
 struct range_case {
 	const char *name;
@@ -49,8 +52,124 @@ static void test_check_range(struct kunit *test)
 			guest_memory_check_range(c->size, c->offset, c->len));
 }
 
+#define NR_INDEXES	512
+
+/* A set of ranges must agree with a bitmap about every index and every run. */
+static void check_ranges(struct kunit *test, struct guest_memory_ranges *ranges,
+			 const unsigned long *model)
+{
+	unsigned long i, first, last, end;
+
+	for (i = 0; i < NR_INDEXES; i = end) {
+		bool set = test_bit(i, model);
+
+		end = set ? find_next_zero_bit(model, NR_INDEXES, i) :
+			    find_next_bit(model, NR_INDEXES, i);
+		KUNIT_ASSERT_EQ(test, set,
+				guest_memory_ranges_find(ranges, i, &first,
+							 &last));
+		KUNIT_ASSERT_EQ(test, i, first);
+		/* Behind the model nothing is set. */
+		if (end == NR_INDEXES && !set)
+			KUNIT_ASSERT_EQ(test, ULONG_MAX, last);
+		else
+			KUNIT_ASSERT_EQ(test, end - 1, last);
+		KUNIT_ASSERT_EQ(test, set,
+				guest_memory_ranges_test(ranges, end - 1));
+	}
+}
+
+static void test_ranges_random(struct kunit *test)
+{
+	DECLARE_BITMAP(model, NR_INDEXES) = {};
+	struct guest_memory_ranges ranges;
+	unsigned long first, last;
+	struct rnd_state rnd;
+	bool set;
+	int i;
+
+	prandom_seed_state(&rnd, 6103);
+	guest_memory_ranges_init(&ranges);
+	check_ranges(test, &ranges, model);
+
+	for (i = 0; i < 2000; i++) {
+		first = prandom_u32_state(&rnd) % NR_INDEXES;
+		last = first + prandom_u32_state(&rnd) % 32;
+		last = min(last, NR_INDEXES - 1UL);
+		set = prandom_u32_state(&rnd) & 1;
+
+		KUNIT_ASSERT_EQ(test, 0,
+				guest_memory_ranges_set(&ranges, first, last,
+							set, GFP_KERNEL));
+		if (set)
+			bitmap_set(model, first, last - first + 1);
+		else
+			bitmap_clear(model, first, last - first + 1);
+		check_ranges(test, &ranges, model);
+	}
+
+	guest_memory_ranges_destroy(&ranges);
+}
+
+/* Large enough that freeing it walks inner nodes, which happens after RCU. */
+static void test_ranges_large(struct kunit *test)
+{
+	struct guest_memory_ranges ranges;
+	unsigned long i;
+
+	guest_memory_ranges_init(&ranges);
+	for (i = 0; i < 16384; i += 2)
+		KUNIT_ASSERT_EQ(test, 0,
+				guest_memory_ranges_set(&ranges, i, i, true,
+							GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, guest_memory_ranges_set(&ranges, 0, 16383, true,
+							 GFP_KERNEL));
+	for (i = 0; i < 16384; i += 2)
+		KUNIT_ASSERT_EQ(test, 0,
+				guest_memory_ranges_set(&ranges, i, i, false,
+							GFP_KERNEL));
+	guest_memory_ranges_destroy(&ranges);
+	rcu_barrier();
+}
+
+static void test_ranges_ends(struct kunit *test)
+{
+	struct guest_memory_ranges ranges;
+	unsigned long first, last;
+
+	guest_memory_ranges_init(&ranges);
+
+	/* The first and the last index there are, and all of them. */
+	KUNIT_EXPECT_EQ(test, 0, guest_memory_ranges_set(&ranges, 0, 0, true,
+							 GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, 0, guest_memory_ranges_set(&ranges, ULONG_MAX,
+							 ULONG_MAX, true,
+							 GFP_KERNEL));
+	KUNIT_EXPECT_FALSE(test, guest_memory_ranges_find(&ranges, 1, &first,
+							  &last));
+	KUNIT_EXPECT_EQ(test, 1, first);
+	KUNIT_EXPECT_EQ(test, ULONG_MAX - 1, last);
+
+	KUNIT_EXPECT_EQ(test, 0, guest_memory_ranges_set(&ranges, 1,
+							 ULONG_MAX - 1, true,
+							 GFP_KERNEL));
+	KUNIT_EXPECT_TRUE(test, guest_memory_ranges_find(&ranges, 7, &first,
+							 &last));
+	KUNIT_EXPECT_EQ(test, 0, first);
+	KUNIT_EXPECT_EQ(test, ULONG_MAX, last);
+
+	KUNIT_EXPECT_EQ(test, 0, guest_memory_ranges_set(&ranges, 0, ULONG_MAX,
+							 false, GFP_KERNEL));
+	KUNIT_EXPECT_FALSE(test, guest_memory_ranges_test(&ranges, 0));
+
+	guest_memory_ranges_destroy(&ranges);
+}
+
 static struct kunit_case guest_memory_cases[] = {
 	KUNIT_CASE_PARAM(test_check_range, range_gen_params),
+	KUNIT_CASE(test_ranges_random),
+	KUNIT_CASE(test_ranges_large),
+	KUNIT_CASE(test_ranges_ends),
 	{}
 };
 

@@ -27,10 +27,12 @@ static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
 	if (vmf->pgoff >= guest_memory_nr_pages(inode))
 		return VM_FAULT_SIGBUS;
 
-	if (!(GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_INIT_SHARED))
-		return VM_FAULT_SIGBUS;
-
 	filemap_invalidate_lock_shared(mapping);
+	if (guest_memory_is_private(inode, vmf->pgoff)) {
+		filemap_invalidate_unlock_shared(mapping);
+		return VM_FAULT_SIGBUS;
+	}
+
 	folio = guest_memory_get_folio(inode, vmf->pgoff);
 	if (IS_ERR(folio)) {
 		filemap_invalidate_unlock_shared(mapping);

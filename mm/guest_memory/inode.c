@@ -262,6 +262,7 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 	gi->poisoned = false;
 	init_rwsem(&gi->bindings_lock);
 	INIT_LIST_HEAD(&gi->users);
+	guest_memory_ranges_init(&gi->converted);
 	mpol_shared_policy_init(&gi->policy, NULL);
 
 	return &gi->vfs_inode;
@@ -269,7 +270,10 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 
 static void guest_memory_destroy_inode(struct inode *inode)
 {
-	mpol_free_shared_policy(&GUEST_MEMORY_I(inode)->policy);
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+
+	guest_memory_ranges_destroy(&gi->converted);
+	mpol_free_shared_policy(&gi->policy);
 }
 
 static void guest_memory_free_inode(struct inode *inode)
@@ -327,6 +331,8 @@ struct file *guest_memory_create_file(const char *name, loff_t size,
 				 O_RDWR | O_LARGEFILE, fops);
 	if (IS_ERR(file))
 		goto err_inode;
+	if (flags & GUEST_MEMORY_WRITE)
+		file->f_mode |= FMODE_PWRITE;
 
 	/* Nobody else can reach the inode yet, but lockdep cannot know. */
 	guest_memory_lock_bindings(inode);

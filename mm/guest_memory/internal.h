@@ -36,6 +36,8 @@
  * @bindings_lock:	guards @users and, on their behalf, their bindings
  * @users:		list of &struct guest_memory_user; changed under the
  *			invalidate_lock and @bindings_lock, both exclusive
+ * @converted:		pages whose state is not the one they began with;
+ *			changed under the invalidate_lock, exclusive
  * @policy:		NUMA policy by page index; has its own lock
  */
 struct guest_memory_inode {
@@ -45,6 +47,7 @@ struct guest_memory_inode {
 	bool poisoned;
 	struct rw_semaphore bindings_lock;
 	struct list_head users;
+	struct guest_memory_ranges converted;
 	struct shared_policy policy;
 };
 
@@ -67,6 +70,9 @@ void guest_memory_invalidate_end(struct inode *inode, pgoff_t start,
 void guest_memory_account(struct inode *inode, long nr);
 
 /* block.c */
+struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index);
+int guest_memory_add_folio(struct inode *inode, struct folio *folio,
+			   pgoff_t index);
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index);
 void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end);
 void guest_memory_free_folio(struct folio *folio);

@@ -44,6 +44,18 @@ kvm_gmem_next_bind(struct kvm_gmem_binding *bind, pgoff_t start, pgoff_t end)
 
 extern const struct guest_memory_user_ops kvm_gmem_user_ops;
 
+/* gmem_bind.c */
+void kvm_gmem_bracket_begin(struct kvm *kvm, hva_t start, hva_t end);
+void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end);
+void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
+		  gfn_t end);
+
+/* mem_attributes.c */
+int kvm_ioctl_set_mem_attributes(struct kvm *kvm, void __user *argp);
+long kvm_gmem_ioctl_set_attributes2(struct kvm *kvm, struct inode *inode,
+				    void __user *argp);
+
+/* guest_memfd.c */
 int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags);
 struct file *kvm_gmem_get_file(struct kvm *kvm, unsigned int fd);
 

@@ -35,7 +35,7 @@
 #include "kvm_mm.h"
 
 /* Zapping shadow pages does not yield: drop mmu_lock now and then. */
-#define KVM_GMEM_ZAP_CHUNK	(SZ_1G >> PAGE_SHIFT)
+#define KVM_GMEM_ZAP_CHUNK	(SZ_8G >> PAGE_SHIFT)
 
 static struct kvm_gmem_view *to_view(struct guest_memory_user *user)
 {
@@ -99,6 +99,7 @@ kvm_gmem_alloc_bind(struct kvm_gmem_view *view, struct inode *inode,
 
 	bind->node.start = start;
 	bind->node.last = start + slot->npages - 1;
+	bind->kvm = view->kvm;
 	bind->inode = inode;
 	bind->view = view;
 	bind->live = true;
@@ -192,6 +193,7 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
+	unsigned long start, end;
 	struct inode *inode;
 
 	if (!bind)
@@ -203,6 +205,14 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 	if (bind->live)
 		interval_tree_remove(&bind->node, &bind->view->bindings);
 	guest_memory_unlock_bindings(inode);
+
+	/*
+	 * Nobody tells a pfn cache from here on when the page goes, and a new
+	 * slot with the same addresses would not be told from this one.
+	 */
+	start = bind->uaddr;
+	end = start + (bind->node.last - bind->node.start + 1) * PAGE_SIZE;
+	gfn_to_pfn_cache_invalidate_start(bind->kvm, start, end, true);
 
 	slot->gmem = NULL;
 	kfree(bind);
@@ -236,20 +246,34 @@ int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
 }
 
 /*
- * Keep the memslots as they are.  A slot that is replaced while it is being
- * zapped may lack the rmaps that its successor was given.  This is what MMU
- * notifiers do, see kvm_swap_active_memslots().
+ * Begin to invalidate the gfns that have the userspace addresses [start, end),
+ * until kvm_gmem_bracket_end() with the same range.
+ *
+ * Until then no slot is replaced: one that is being zapped may lack the rmaps
+ * that its successor was given.  And no pfn cache comes back to life, which
+ * looks at the count and not at the range.  Both is what MMU notifiers do, see
+ * kvm_swap_active_memslots() and hva_to_pfn_retry().
  */
-static void kvm_gmem_freeze_slots(struct kvm *kvm)
+void kvm_gmem_bracket_begin(struct kvm *kvm, hva_t start, hva_t end)
 {
 	spin_lock(&kvm->mn_invalidate_lock);
 	kvm->mn_active_invalidate_count++;
 	spin_unlock(&kvm->mn_invalidate_lock);
+
+	gfn_to_pfn_cache_invalidate_start(kvm, start, end, true);
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_begin(kvm, start, end);
+	KVM_MMU_UNLOCK(kvm);
 }
 
-static void kvm_gmem_thaw_slots(struct kvm *kvm)
+void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end)
 {
 	bool wake;
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_end(kvm, start, end);
+	KVM_MMU_UNLOCK(kvm);
 
 	spin_lock(&kvm->mn_invalidate_lock);
 	wake = --kvm->mn_active_invalidate_count == 0;
@@ -260,9 +284,9 @@ static void kvm_gmem_thaw_slots(struct kvm *kvm)
 		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
 }
 
-/* Zap gfns [start, end) of @slot from the guest. */
-static void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot,
-			 gfn_t start, gfn_t end)
+/* Zap gfns [start, end) of @slot from the guest; inside a bracket. */
+void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
+		  gfn_t end)
 {
 	struct kvm_gfn_range range = {
 		.slot		= slot,
@@ -308,19 +332,15 @@ static void kvm_gmem_invalidate_bind(struct kvm *kvm,
 
 	trace_kvm_gmem_invalidate(bind->as_id, bind->id, start, end);
 
-	KVM_MMU_LOCK(kvm);
-	kvm_mmu_invalidate_begin(kvm, kvm_gmem_hva(bind, start),
-				 kvm_gmem_hva(bind, end));
-	KVM_MMU_UNLOCK(kvm);
+	kvm_gmem_bracket_begin(kvm, kvm_gmem_hva(bind, start),
+			       kvm_gmem_hva(bind, end));
 
-	kvm_gmem_freeze_slots(kvm);
 	idx = srcu_read_lock(&kvm->srcu);
 	slot = id_to_memslot(__kvm_memslots(kvm, bind->as_id), bind->id);
 	/* A slot of this id may exist that is not (yet) the one bound. */
 	if (slot && slot->gmem == bind)
 		kvm_gmem_zap(kvm, slot, start, end);
 	srcu_read_unlock(&kvm->srcu, idx);
-	kvm_gmem_thaw_slots(kvm);
 
 	kvm_arch_guest_memory_reclaimed(kvm);
 }
@@ -351,11 +371,8 @@ static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
 	     bind = kvm_gmem_next_bind(bind, start, end)) {
 		guest_memory_assert_bindings(bind->inode);
 		gfn_start = kvm_gmem_clamp(bind, start, end, &gfn_end);
-
-		KVM_MMU_LOCK(view->kvm);
-		kvm_mmu_invalidate_end(view->kvm, kvm_gmem_hva(bind, gfn_start),
-				       kvm_gmem_hva(bind, gfn_end));
-		KVM_MMU_UNLOCK(view->kvm);
+		kvm_gmem_bracket_end(view->kvm, kvm_gmem_hva(bind, gfn_start),
+				     kvm_gmem_hva(bind, gfn_end));
 	}
 }
 

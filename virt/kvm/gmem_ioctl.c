@@ -14,7 +14,17 @@
 /* The flags that KVM_CREATE_GUEST_MEMFD takes; @kvm is NULL for /dev/kvm. */
 static u64 kvm_gmem_flags(struct kvm *kvm)
 {
-	return GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
+	return GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED |
+	       GUEST_MEMFD_FLAG_WRITE;
+}
+
+/* The attributes that memory can have; @kvm is NULL for /dev/kvm. */
+static u64 kvm_gmem_attributes(struct kvm *kvm)
+{
+	if (kvm ? kvm_has_private_mem(kvm) : kvm_arch_vm_types() > 1)
+		return KVM_MEMORY_ATTRIBUTE_PRIVATE;
+
+	return 0;
 }
 
 int kvm_gmem_check_extension(struct kvm *kvm, long cap)
@@ -25,6 +35,13 @@ int kvm_gmem_check_extension(struct kvm *kvm, long cap)
 		return 1;
 	case KVM_CAP_MEMORY_FAULT_INFO:
 		return IS_ENABLED(CONFIG_X86);
+	case KVM_CAP_MEMORY_ATTRIBUTES:
+	case KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES:
+		return kvm_gmem_attributes(kvm);
+	case KVM_CAP_VM_TYPES:
+		return kvm_arch_vm_types();
+	case KVM_CAP_PRE_FAULT_MEMORY:
+		return kvm_arch_pre_fault_supported();
 	case KVM_CAP_GUEST_MEMFD_FLAGS:
 		return kvm_gmem_flags(kvm);
 	default:
@@ -56,7 +73,8 @@ static int kvm_gmem_ioctl_set_region(struct kvm *kvm, void __user *argp)
 		return -EFAULT;
 
 	/* Higher ids are for slots that KVM makes itself. */
-	if ((u16)mem.slot >= KVM_USER_MEM_SLOTS)
+	if ((u16)mem.slot >= KVM_USER_MEM_SLOTS ||
+	    !kvm_gmem_slot_allowed(kvm, mem.slot))
 		return -EINVAL;
 
 	return kvm_set_memory_region(kvm, &mem);
@@ -69,6 +87,78 @@ long kvm_gmem_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 		return kvm_gmem_ioctl_create(kvm, argp);
 	case KVM_SET_USER_MEMORY_REGION2:
 		return kvm_gmem_ioctl_set_region(kvm, argp);
+	case KVM_SET_MEMORY_ATTRIBUTES:
+		return kvm_ioctl_set_mem_attributes(kvm, argp);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/*
+ * Populate [gpa, gpa + size) as far as it goes.  Success is any progress; user
+ * space calls again for the rest and is told then what is wrong with it.
+ */
+static int kvm_pre_fault(struct kvm_vcpu *vcpu,
+			 struct kvm_pre_fault_memory *range)
+{
+	u64 done = 0;
+	long r = 0;
+	int idx;
+
+	vcpu_load(vcpu);
+	while (done < range->size) {
+		r = -EINTR;
+		if (signal_pending(current))
+			break;
+
+		/* Not one section: who deletes a slot waits for its end. */
+		idx = srcu_read_lock(&vcpu->kvm->srcu);
+		r = kvm_arch_pre_fault_memory(vcpu, range->gpa + done,
+					      range->size - done);
+		srcu_read_unlock(&vcpu->kvm->srcu, idx);
+		if (r < 0)
+			break;
+
+		done += r;
+		cond_resched();
+	}
+	vcpu_put(vcpu);
+
+	range->gpa += done;
+	range->size -= done;
+
+	return done ? 0 : r;
+}
+
+static int kvm_ioctl_pre_fault(struct kvm_vcpu *vcpu, void __user *argp)
+{
+	struct kvm_pre_fault_memory range;
+	int r;
+
+	if (copy_from_user(&range, argp, sizeof(range)))
+		return -EFAULT;
+
+	if (range.flags)
+		return -EINVAL;
+
+	if (!range.size || !PAGE_ALIGNED(range.gpa) ||
+	    !PAGE_ALIGNED(range.size) || range.gpa + range.size <= range.gpa)
+		return -EINVAL;
+
+	r = kvm_pre_fault(vcpu, &range);
+
+	if (copy_to_user(argp, &range, sizeof(range)))
+		return -EFAULT;
+
+	return r;
+}
+
+long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl,
+			 void __user *argp)
+{
+	switch (ioctl) {
+	case KVM_PRE_FAULT_MEMORY:
+		return kvm_ioctl_pre_fault(vcpu, argp);
 	default:
 		return -ENOTTY;
 	}

@@ -32,6 +32,7 @@ MODULE_IMPORT_NS(GUEST_MEMORY);
 
 static_assert(GUEST_MEMFD_FLAG_MMAP == GUEST_MEMORY_MAPPABLE);
 static_assert(GUEST_MEMFD_FLAG_INIT_SHARED == GUEST_MEMORY_INIT_SHARED);
+static_assert(GUEST_MEMFD_FLAG_WRITE == GUEST_MEMORY_WRITE);
 
 static int kvm_gmem_release(struct inode *inode, struct file *file)
 {
@@ -67,6 +68,21 @@ static void kvm_gmem_show_fdinfo(struct seq_file *m, struct file *file)
 }
 #endif
 
+static long kvm_gmem_ioctl(struct file *file, unsigned int ioctl,
+			   unsigned long arg)
+{
+	struct kvm_gmem_view *view = file->private_data;
+
+	switch (ioctl) {
+	case KVM_SET_MEMORY_ATTRIBUTES2:
+		return kvm_gmem_ioctl_set_attributes2(view->kvm,
+						      file_inode(file),
+						      (void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
 /*
  * The file pins kvm.ko as the owner of this code, and the vendor module through
  * its virtual machine.
@@ -74,6 +90,9 @@ static void kvm_gmem_show_fdinfo(struct seq_file *m, struct file *file)
 static const struct file_operations kvm_gmem_fops = {
 	.owner		= THIS_MODULE,
 	.release	= kvm_gmem_release,
+	.unlocked_ioctl	= kvm_gmem_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.write_iter	= guest_memory_write_iter,
 	.fallocate	= guest_memory_fallocate,
 	.mmap		= guest_memory_mmap,
 #ifdef CONFIG_PROC_FS

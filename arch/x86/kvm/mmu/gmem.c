@@ -2,8 +2,8 @@
 /*
  * guest_memfd: x86 page faults
  *
- * A fault on a gmem-only slot takes its page from the file instead of from the
- * page tables at the slot's userspace_addr.  Everything after that (dirty
+ * A fault on a gmem-only slot, or on a private gfn, takes its page from the file
+ * instead of from the page tables at the slot's userspace_addr.  Everything after that (dirty
  * logging, write protection of page tables, installing the SPTE) is the same as
  * for other memory, in the TDP MMU, the shadow MMU and for nested guests.
  */
@@ -22,31 +22,51 @@ static int kvm_gmem_order_to_level(unsigned int order)
 	return PG_LEVEL_4K;
 }
 
-int kvm_gmem_max_mapping_level(const struct kvm_memory_slot *slot, gfn_t gfn)
+int __kvm_gmem_max_mapping_level(struct kvm *kvm,
+				 const struct kvm_memory_slot *slot, gfn_t gfn,
+				 int max_level)
 {
 	/* Blocks are single pages; the host's page tables have no say. */
-	return PG_LEVEL_4K;
+	if (kvm_slot_is_gmem_only(slot))
+		return PG_LEVEL_4K;
+
+	/* One page cannot map private and shared memory. */
+	while (max_level > PG_LEVEL_4K &&
+	       !kvm_gmem_uniform(kvm, gfn, KVM_PAGES_PER_HPAGE(max_level)))
+		max_level--;
+
+	/* Private gfns of this slot are mapped from the file's blocks. */
+	return kvm_gfn_is_private(kvm, gfn) ? PG_LEVEL_4K : max_level;
+}
+
+/*
+ * Tell user space about an access that has no memory.  The completion of an
+ * async page fault has nobody to report to, and must leave the exit of the next
+ * KVM_RUN alone.
+ */
+static int kvm_gmem_fault_exit(struct kvm_vcpu *vcpu,
+			       struct kvm_page_fault *fault, bool private, int r)
+{
+	if (!fault->prefetch)
+		kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(fault->gfn),
+					      PAGE_SIZE, private);
+	return r;
 }
 
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
+	bool private = kvm_gmem_is_private(vcpu->kvm, fault->slot, fault->gfn);
 	unsigned int order = 0;
 	u8 level;
 	int r;
 
+	if (!fault->slot || !kvm_slot_is_gmem(fault->slot))
+		return kvm_gmem_fault_exit(vcpu, fault, private, -EFAULT);
+
 	r = kvm_gmem_get_pfn(vcpu->kvm, fault->slot, fault->gfn, &fault->pfn,
 			     &order);
-	if (r) {
-		/*
-		 * The completion of an async page fault has nobody to report
-		 * to, and must leave the exit of the next KVM_RUN alone.
-		 */
-		if (!fault->prefetch)
-			kvm_prepare_memory_fault_exit(vcpu,
-						      gfn_to_gpa(fault->gfn),
-						      PAGE_SIZE);
-		return r;
-	}
+	if (r)
+		return kvm_gmem_fault_exit(vcpu, fault, private, r);
 
 	/* What is_page_fault_stale() compares to invalidations in progress. */
 	fault->hva = __gfn_to_hva_memslot(fault->slot, fault->gfn);
@@ -61,4 +81,15 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	fault->max_level = min(fault->max_level, level);
 
 	return RET_PF_CONTINUE;
+}
+
+unsigned long kvm_arch_vm_types(void)
+{
+	unsigned long types = BIT(KVM_X86_DEFAULT_VM);
+
+	if (IS_ENABLED(CONFIG_KVM_SW_PROTECTED_VM) && tdp_enabled &&
+	    READ_ONCE(tdp_mmu_enabled))
+		types |= BIT(KVM_X86_SW_PROTECTED_VM);
+
+	return types;
 }

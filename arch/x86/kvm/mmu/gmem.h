@@ -7,13 +7,16 @@
 
 struct kvm_page_fault;
 
+/* Module parameter tdp_mmu. */
+extern bool tdp_mmu_enabled;
+
 #ifdef CONFIG_KVM_PRIVATE_MEM
 
 /**
  * kvm_gmem_faultin_pfn() - the guest_memfd counterpart of kvm_faultin_pfn()
  * @vcpu:	the faulting vCPU
- * @fault:	the fault; its slot is a visible gmem-only slot and its mmu_seq
- *		has been sampled, with smp_rmb() behind it
+ * @fault:	the fault, for which kvm_gmem_handles_fault() is true; its
+ *		mmu_seq has been sampled, with smp_rmb() behind it
  *
  * Fills in pfn (with a reference), hva, map_writable and max_level.
  *
@@ -23,15 +26,29 @@ struct kvm_page_fault;
  */
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
 
+int __kvm_gmem_max_mapping_level(struct kvm *kvm,
+				 const struct kvm_memory_slot *slot, gfn_t gfn,
+				 int max_level);
+
 /**
  * kvm_gmem_max_mapping_level() - the largest page that may map a gfn
- * @slot:	a gmem-only slot
- * @gfn:	a gfn in @slot
+ * @kvm:	the virtual machine
+ * @slot:	the slot at @gfn
+ * @gfn:	the gfn
+ * @max_level:	what everything else allows, PG_LEVEL_*
  *
- * Context: any; the answer may be stale at once, and then costs a zap.
- * Return: PG_LEVEL_*.
+ * Context: mmu_lock held.
+ * Return: PG_LEVEL_*, at most @max_level.
  */
-int kvm_gmem_max_mapping_level(const struct kvm_memory_slot *slot, gfn_t gfn);
+static inline int
+kvm_gmem_max_mapping_level(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			   gfn_t gfn, int max_level)
+{
+	if (!kvm_slot_is_gmem_only(slot) && !kvm_has_private_mem(kvm))
+		return max_level;
+
+	return __kvm_gmem_max_mapping_level(kvm, slot, gfn, max_level);
+}
 
 #else
 
@@ -41,10 +58,11 @@ static inline int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu,
 	return -EFAULT;
 }
 
-static inline int kvm_gmem_max_mapping_level(const struct kvm_memory_slot *slot,
-					     gfn_t gfn)
+static inline int kvm_gmem_max_mapping_level(struct kvm *kvm,
+					     const struct kvm_memory_slot *slot,
+					     gfn_t gfn, int max_level)
 {
-	return PG_LEVEL_4K;
+	return max_level;
 }
 
 #endif /* CONFIG_KVM_PRIVATE_MEM */

@@ -2,125 +2,27 @@
 /*
  * guest_memfd_fail_nth_test: every allocation fails once
  *
- * Each operation is repeated with its first, second, ... allocation or copy of
- * arguments failing, until one run meets no injected failure.  After a failure
- * the errno has to make sense, nothing may be left half done, and the same
- * operation has to work.  What leaks shows in the number of file descriptors,
- * the VM's pages, and a VM that never goes away.
- *
- * Needs CONFIG_FAULT_INJECTION_DEBUG_FS with CONFIG_FAILSLAB and
- * CONFIG_FAIL_PAGE_ALLOC.  Leaves their debugfs settings changed, which only
- * says what may fail, not that it does.
+ * After a failure the errno has to make sense, nothing may be left half done,
+ * and the same operation has to work.
  *
  * Kernel: debug
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "guest_memfd_util.h"
+#include "guest_memfd_fail_nth.h"
 
-#define DEBUGFS		"/sys/kernel/debug/"
 #define NR_PAGES	4
 #define SLOT		5
 #define GPA		0x10000000ul
-#define MAX_NTH		1000
 
 static struct kvm_vcpu *vcpu;
 static struct kvm_vm *vm;
 static size_t page_size;
 static size_t size;
 static uint8_t *mem;
-static int fail_nth_fd;
 static int fd;
-
-/*
- * @prepare and @undo run without injection, before and after each @call.  @call
- * returns -1 and sets errno, or not.  @check looks at what a failed call left
- * and finishes the work.
- */
-struct operation {
-	const char *name;
-	void (*prepare)(void);
-	int (*call)(void);
-	void (*check)(int err);
-	void (*undo)(void);
-};
-
-/* The copy of the value to or from the kernel is a place that can fail too. */
-static void arm(int nth)
-{
-	char val[16];
-	int len = snprintf(val, sizeof(val), "%d", nth);
-	ssize_t ret;
-
-	ret = pwrite(fail_nth_fd, val, len, 0);
-	if (ret < 0 && errno == EFAULT)
-		ret = pwrite(fail_nth_fd, val, len, 0);
-	ASSERT_EQ(ret, (ssize_t)len);
-}
-
-/* Stop injecting: returns whether a failure was injected since arm(). */
-static bool disarm(void)
-{
-	char val[16] = "1";
-	ssize_t ret;
-
-	ret = pread(fail_nth_fd, val, sizeof(val) - 1, 0);
-	TEST_ASSERT(ret > 0 || errno == EFAULT, "Cannot read fail-nth, errno %d", errno);
-	arm(0);
-	return !atoi(val);
-}
-
-static int nr_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int nr = 0;
-
-	TEST_ASSERT(dir, "Cannot list the file descriptors");
-	while (readdir(dir))
-		nr++;
-	closedir(dir);
-	return nr;
-}
-
-/* Returns the number of failures that were injected. */
-static int sweep(const struct operation *op)
-{
-	int nth, ret, err, fds;
-	uint64_t pages;
-	bool injected;
-
-	for (nth = 1; nth < MAX_NTH; nth++) {
-		pages = gmem_vm_stat(vm, "gmem_pages");
-		fds = nr_fds();
-		if (op->prepare)
-			op->prepare();
-
-		arm(nth);
-		ret = op->call();
-		err = errno;
-		injected = disarm();
-
-		TEST_ASSERT(ret != -1 || injected, "%s: errno %d (%s) without injection",
-			    op->name, err, strerror(err));
-		if (ret == -1) {
-			TEST_ASSERT(err == ENOMEM || err == EFAULT,
-				    "%s: errno %d (%s) for failure %d", op->name, err,
-				    strerror(err), nth);
-			op->check(err);
-		}
-		if (op->undo)
-			op->undo();
-		ASSERT_EQ(nr_fds(), fds);
-		ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), pages);
-		if (!injected)
-			return nth - 1;
-	}
-	TEST_FAIL("%s: no end after %d failures", op->name, MAX_NTH);
-}
-
 static int new_fd = -1;
 
 static int create(void)
@@ -278,7 +180,7 @@ static void undo_guest_fault(void)
 	punch_all();
 }
 
-static const struct operation operations[] = {
+static const struct gmem_operation operations[] = {
 	{ "create", NULL, create, check_create, close_new },
 	{ "bind", NULL, bind, check_bind, do_unbind },
 	{ "delete", do_bind, unbind, check_unbind, NULL },
@@ -290,45 +192,13 @@ static const struct operation operations[] = {
 	  undo_guest_fault },
 };
 
-static void require_injection(void)
-{
-	static const char * const attrs[] = { "failslab", "fail_page_alloc" };
-	char path[96];
-	int i;
-
-	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
-	__TEST_REQUIRE(fail_nth_fd >= 0, "no /proc/thread-self/fail-nth");
-
-	for (i = 0; i < ARRAY_SIZE(attrs); i++) {
-		snprintf(path, sizeof(path), DEBUGFS "%s/ignore-gfp-wait", attrs[i]);
-		__TEST_REQUIRE(!gmem_write_file(path, "N"), "no %s", path);
-		snprintf(path, sizeof(path), DEBUGFS "%s/verbose", attrs[i]);
-		gmem_write_file(path, "0");
-	}
-	gmem_write_file(DEBUGFS "fail_page_alloc/ignore-gfp-highmem", "N");
-	gmem_write_file(DEBUGFS "fail_page_alloc/min-order", "0");
-	gmem_write_file(DEBUGFS "fail_usercopy/verbose", "0");
-}
-
-/* KVM's directory of a VM goes when the VM does. */
-static void assert_vm_is_destroyed(int vm_fd)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), DEBUGFS "kvm/%d-%d", getpid(), vm_fd);
-	TEST_ASSERT(access(path, F_OK), "%s is still there", path);
-}
-
 int main(int argc, char *argv[])
 {
-	char path[64];
-	int i, nr, vm_fd;
-
 	page_size = getpagesize();
 	size = NR_PAGES * page_size;
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
-	require_injection();
+	gmem_require_injection();
 
 	vm = vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
 	virt_map(vm, GPA, GPA, NR_PAGES);
@@ -336,21 +206,11 @@ int main(int argc, char *argv[])
 	mem = gmem_mmap(fd, 0, size);
 	gmem_guest_start(vcpu);
 
-	setbuf(stdout, NULL);
-	ksft_print_header();
-	ksft_set_plan(ARRAY_SIZE(operations));
-	for (i = 0; i < ARRAY_SIZE(operations); i++) {
-		nr = sweep(&operations[i]);
-		ksft_test_result_pass("%s, %d failures\n", operations[i].name, nr);
-	}
+	gmem_sweep_all(vm, operations, ARRAY_SIZE(operations));
 
-	vm_fd = vm->fd;
-	snprintf(path, sizeof(path), DEBUGFS "kvm/%d-%d", getpid(), vm_fd);
-	TEST_ASSERT(!access(path, F_OK), "No %s", path);
 	ASSERT_OK(munmap(mem, size));
 	close(fd);
-	kvm_vm_free(vm);
-	assert_vm_is_destroyed(vm_fd);
+	gmem_assert_vm_goes(vm);
 	ksft_finished();
 	return 0;
 }

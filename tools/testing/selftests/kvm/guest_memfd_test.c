@@ -133,7 +133,7 @@ static const char *test_caps(void)
 	} caps[] = {
 		{ KVM_CAP_USER_MEMORY2, 1 },
 		{ KVM_CAP_GUEST_MEMFD, 1 },
-		{ KVM_CAP_GUEST_MEMFD_FLAGS, GMEM_SHARED },
+		{ KVM_CAP_GUEST_MEMFD_FLAGS, GMEM_ALL_FLAGS },
 #ifdef __x86_64__
 		{ KVM_CAP_MEMORY_FAULT_INFO, 1 },
 #endif

@@ -17,6 +17,7 @@
 #endif
 
 #define GMEM_SHARED	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+#define GMEM_ALL_FLAGS	(GMEM_SHARED | GUEST_MEMFD_FLAG_WRITE)
 
 /*
  * A test returns NULL, or the reason why it could not run.  It does not return
@@ -161,6 +162,8 @@ static inline void gmem_guest_write(struct kvm_vcpu *vcpu, uint64_t addr,
 
 /* KVM_RUN must fail with @err and report a memory fault in the page of @gpa. */
 void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err);
+void vcpu_run_expect_memory_fault_flags(struct kvm_vcpu *vcpu, uint64_t gpa, int err,
+					uint64_t flags);
 
 /* Write a string to a file of procfs, sysfs or debugfs: 0 or an errno. */
 int gmem_write_file(const char *path, const char *val);

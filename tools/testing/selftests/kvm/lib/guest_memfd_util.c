@@ -297,7 +297,8 @@ uint64_t gmem_guest_do(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
 	return gmem_guest_finish(vcpu);
 }
 
-void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err)
+void vcpu_run_expect_memory_fault_flags(struct kvm_vcpu *vcpu, uint64_t gpa, int err,
+					uint64_t flags)
 {
 	struct kvm_run *run = vcpu->run;
 	uint64_t page_size = vcpu->vm->page_size;
@@ -308,7 +309,12 @@ void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err)
 		    run->exit_reason, exit_reason_str(run->exit_reason));
 	ASSERT_EQ((uint64_t)run->memory_fault.gpa, gpa & ~(page_size - 1));
 	ASSERT_EQ((uint64_t)run->memory_fault.size, page_size);
-	ASSERT_EQ((uint64_t)run->memory_fault.flags, 0ul);
+	ASSERT_EQ((uint64_t)run->memory_fault.flags, flags);
+}
+
+void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err)
+{
+	vcpu_run_expect_memory_fault_flags(vcpu, gpa, err, 0);
 }
 
 int gmem_write_file(const char *path, const char *val)

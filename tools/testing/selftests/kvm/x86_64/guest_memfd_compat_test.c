@@ -12,7 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
-#include "guest_memfd_util.h"
+#include "guest_memfd_private.h"
 
 #define NR32_MUNMAP	91
 #define NR32_IOCTL	54
@@ -31,6 +31,9 @@ static size_t size;
 static union {
 	struct kvm_create_guest_memfd create;
 	struct kvm_userspace_memory_region2 region;
+	struct kvm_memory_attributes attributes;
+	struct kvm_memory_attributes2 attributes2;
+	struct kvm_pre_fault_memory range;
 	struct {
 		uint32_t slot;
 		uint32_t padding;
@@ -138,7 +141,7 @@ static const char *test_caps(void)
 {
 	ASSERT_EQ(ioctl32(vm->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_GUEST_MEMFD), 1l);
 	ASSERT_EQ(ioctl32(vm->fd, KVM_CHECK_EXTENSION,
-			  (void *)KVM_CAP_GUEST_MEMFD_FLAGS), (long)GMEM_SHARED);
+			  (void *)KVM_CAP_GUEST_MEMFD_FLAGS), (long)GMEM_ALL_FLAGS);
 	ASSERT_EQ(ioctl32(vm->kvm_fd, KVM_CHECK_EXTENSION,
 			  (void *)KVM_CAP_USER_MEMORY2), 1l);
 	return NULL;
@@ -228,6 +231,52 @@ static const char *test_mmap(void)
 	return NULL;
 }
 
+/* Both halves of each field count here, too. */
+static const char *test_attributes(void)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *protected;
+	uint64_t far = 1ull << 36;
+	uint8_t *mem;
+	int fd;
+
+	if (!gmem_have_protected_vms())
+		return "no protected VMs";
+	protected = gmem_create_protected_vm(&vcpu, gmem_guest_code);
+	fd = vm_create_guest_memfd(protected, 1ull << 40, GMEM_SHARED);
+	mem = gmem_mmap(fd, far, size);
+	low->attributes2 = (struct kvm_memory_attributes2) {
+		.offset = far,
+		.size = page_size,
+		.attributes = KVM_MEMORY_ATTRIBUTE_PRIVATE,
+	};
+	ASSERT_OK(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low));
+	gmem_assert_no_access(mem, page_size);
+	TEST_ASSERT(gmem_try_read(mem + page_size, NULL), "The next page is private");
+	low->attributes2.attributes = far;
+	ASSERT_ERRNO(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low), EINVAL);
+
+	low->attributes = (struct kvm_memory_attributes) {
+		.address = far,
+		.size = far,
+		.attributes = KVM_MEMORY_ATTRIBUTE_PRIVATE,
+	};
+	ASSERT_OK(ioctl32(protected->fd, KVM_SET_MEMORY_ATTRIBUTES, low));
+	low->attributes.flags = far;
+	ASSERT_ERRNO(ioctl32(protected->fd, KVM_SET_MEMORY_ATTRIBUTES, low), EINVAL);
+
+	low->range = (struct kvm_pre_fault_memory) { .gpa = far, .size = far };
+	ASSERT_ERRNO(ioctl32(vcpu->fd, KVM_PRE_FAULT_MEMORY, low), EFAULT);
+	low->range = (struct kvm_pre_fault_memory) { .size = page_size };
+	ASSERT_OK(ioctl32(vcpu->fd, KVM_PRE_FAULT_MEMORY, low));
+	ASSERT_EQ((uint64_t)low->range.gpa, page_size);
+	ASSERT_EQ((uint64_t)low->range.size, 0ul);
+	kvm_vm_free(protected);
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+	return NULL;
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_create),
 	GMEM_TEST(test_caps),
@@ -235,6 +284,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_dirty_log),
 	GMEM_TEST(test_fallocate),
 	GMEM_TEST(test_mmap),
+	GMEM_TEST(test_attributes),
 };
 
 int main(int argc, char *argv[])

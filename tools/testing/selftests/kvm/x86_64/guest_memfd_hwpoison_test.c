@@ -15,7 +15,7 @@
 #include <fcntl.h>
 #include <linux/mman.h>
 
-#include "guest_memfd_util.h"
+#include "guest_memfd_private.h"
 #include "processor.h"
 
 #ifndef MADV_HWPOISON
@@ -187,10 +187,40 @@ static const char *test_compaction(void)
 	return stop(NULL);
 }
 
+/* Poison is in nobody's way: a conversion takes the page along as it is. */
+static const char *test_convert_poison(void)
+{
+	const char *skip;
+
+	if (!gmem_have_protected_vms())
+		return "no protected VMs";
+	vm_type = KVM_X86_SW_PROTECTED_VM;
+	start();
+	vm_type = KVM_X86_DEFAULT_VM;
+	skip = cannot_inject(MADV_HWPOISON);
+	if (skip)
+		return stop(skip);
+
+	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
+	gmem_make_private(fd, 0, size);
+	gmem_assert_no_access(mem, size);
+	TEST_ASSERT(guest_sees(GPA, page_size, 1), "The guest lost data");
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault_flags(vcpu, GPA + page_size, EHWPOISON,
+					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
+	gmem_make_shared(fd, 0, size);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EHWPOISON);
+	TEST_ASSERT(!gmem_try_read(mem + page_size, NULL), "The host can read the page");
+	TEST_ASSERT(gmem_matches(mem, page_size, 1), "The host lost data");
+	assert_punch_replaces_page();
+	return stop(NULL);
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_poison_mapped_page),
 	GMEM_TEST(test_poison_unmapped_page),
 	GMEM_TEST(test_close_with_poison),
+	GMEM_TEST(test_convert_poison),
 	GMEM_TEST(test_soft_offline),
 	GMEM_TEST(test_compaction),
 };

@@ -12,7 +12,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 
-#include "guest_memfd_util.h"
+#include "guest_memfd_private.h"
 #include "processor.h"
 #include "svm_util.h"
 
@@ -156,6 +156,46 @@ static void check_delete_and_fault(void)
 	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
 }
 
+static void check_conversion(void)
+{
+	gmem_guest_fill(vcpu, GPA, size, 5);
+	vm_make_private(vm, GPA, size);
+	gmem_assert_no_access(mem, size);
+	assert_guest_sees(vcpu, GPA, size, 5);
+	gmem_guest_fill(vcpu, GPA, size, 6);
+	gmem_make_shared(fd, 0, page_size);
+	assert_host_sees(mem, page_size, 6);
+	gmem_assert_no_access(mem + page_size, size - page_size);
+	assert_guest_sees(vcpu, GPA, size, 6);
+
+	/* Private, and nobody has memory for it: L1's address, again. */
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL, -1, 0);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_private_fault(vcpu, GPA + page_size);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	gmem_guest_finish(vcpu);
+	vm_make_shared(vm, GPA, size);
+	assert_host_sees(mem, size, 6);
+}
+
+static const char *check_protected(bool nested_paging)
+{
+	if (!gmem_have_protected_vms())
+		return "no protected VMs";
+	if (nested_paging && !kvm_cpu_has(X86_FEATURE_NPT))
+		return "the vCPU has no nested paging";
+
+	vm_type = KVM_X86_SW_PROTECTED_VM;
+	start(VM_MEM_SRC_GUEST_MEMFD, nested_paging);
+	vm_type = KVM_X86_DEFAULT_VM;
+	check_sharing();
+	check_punch();
+	check_conversion();
+	check_delete_and_fault();
+	stop();
+	return NULL;
+}
+
 static const char *check_all(enum vm_mem_backing_src_type slot0, bool nested_paging)
 {
 	if (nested_paging && !kvm_cpu_has(X86_FEATURE_NPT))
@@ -190,11 +230,23 @@ static const char *test_shadow_paging_slot0(void)
 	return check_all(VM_MEM_SRC_GUEST_MEMFD, false);
 }
 
+static const char *test_protected_nested_paging(void)
+{
+	return check_protected(true);
+}
+
+static const char *test_protected_shadow_paging(void)
+{
+	return check_protected(false);
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_nested_paging),
 	GMEM_TEST(test_nested_paging_slot0),
 	GMEM_TEST(test_shadow_paging),
 	GMEM_TEST(test_shadow_paging_slot0),
+	GMEM_TEST(test_protected_nested_paging),
+	GMEM_TEST(test_protected_shadow_paging),
 };
 
 int main(int argc, char *argv[])

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * guest_memfd: steal time in private memory
+ *
+ * The usual way to report steal time writes to the slot's userspace address
+ * from places that cannot sleep.  In a protected virtual machine the record is
+ * in the file.  The vCPU that owns it is not running, so plain writes will do.
+ * The hint that a vCPU is preempted is not given there; without it guests send
+ * IPIs to flush TLBs instead of leaving that to KVM.
+ */
+#include <linux/kvm_host.h>
+
+#include "gmem_pv.h"
+
+#define st_offset(field)	offsetof(struct kvm_steal_time, field)
+
+void kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
+{
+	gpa_t gpa = vcpu->arch.st.msr_val & KVM_STEAL_VALID_BITS;
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_steal_time st;
+
+	if (kvm_read_guest(kvm, gpa, &st, sizeof(st)))
+		return;
+
+	/* An odd version tells the guest that the record is being changed. */
+	st.version = (st.version | 1) + (st.version & 1 ? 2 : 0);
+	if (kvm_write_guest(kvm, gpa + st_offset(version), &st.version,
+			    sizeof(st.version)))
+		return;
+
+	/* The guest, which reads the version twice, sees it odd meanwhile. */
+	smp_wmb();
+
+	st.steal += current->sched_info.run_delay - vcpu->arch.st.last_steal;
+	vcpu->arch.st.last_steal = current->sched_info.run_delay;
+	kvm_write_guest(kvm, gpa + st_offset(steal), &st.steal,
+			sizeof(st.steal));
+
+	/* The value is complete before the version says so. */
+	smp_wmb();
+
+	st.version++;
+	kvm_write_guest(kvm, gpa + st_offset(version), &st.version,
+			sizeof(st.version));
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * guest_memfd: KVM_PRE_FAULT_MEMORY on x86
+ *
+ * Runs the read fault that the guest would take, with the vCPU's own MMU but
+ * without the guest.  Works where a fault is about a guest physical address and
+ * nothing else, i.e. with two-dimensional paging and outside nested guests.
+ */
+#include <linux/kvm_host.h>
+
+#include "mmu.h"
+#include "mmu_internal.h"
+#include "gmem.h"
+#include "spte.h"
+#include "tdp_mmu.h"
+
+bool kvm_arch_pre_fault_supported(void)
+{
+	return tdp_enabled;
+}
+
+/*
+ * The level of the leaf that maps @gpa, or PG_LEVEL_NONE.  What is mapped stays
+ * as it is: another vCPU may have installed more than a read fault would.
+ */
+static int kvm_pre_fault_level(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	u64 sptes[PT64_ROOT_MAX_LEVEL + 1];
+	int leaf, root_level;
+
+	kvm_tdp_mmu_walk_lockless_begin();
+	leaf = kvm_tdp_mmu_get_walk(vcpu, gpa, sptes, &root_level);
+	kvm_tdp_mmu_walk_lockless_end();
+
+	if (leaf < PG_LEVEL_4K || !is_shadow_present_pte(sptes[leaf]) ||
+	    !is_last_spte(sptes[leaf], leaf))
+		return PG_LEVEL_NONE;
+
+	return leaf;
+}
+
+/* One attempt; RET_PF_* or -errno, with the level of the mapping in @fault. */
+static int kvm_pre_fault_try(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	int r;
+
+	/*
+	 * KVM_RUN services this request before it enters the guest.  While it
+	 * is pending, or the root is obsolete, every fault counts as stale.
+	 */
+	if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
+		kvm_mmu_free_obsolete_roots(vcpu);
+
+	r = kvm_mmu_reload(vcpu);
+	if (r)
+		return r;
+
+	if (is_tdp_mmu(vcpu->arch.mmu)) {
+		r = kvm_pre_fault_level(vcpu, fault->addr);
+		if (r != PG_LEVEL_NONE) {
+			fault->goal_level = r;
+			return RET_PF_SPURIOUS;
+		}
+	}
+
+	r = kvm_tdp_page_fault(vcpu, fault);
+	if (r == RET_PF_FIXED)
+		vcpu->stat.pf_fixed++;
+
+	return r;
+}
+
+/* Whose fault is it that a gfn has no page that could be mapped? */
+static int kvm_pre_fault_check_slot(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+
+	/* The caller leaves the SRCU section before user space tries again. */
+	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
+		return -EAGAIN;
+
+	if (slot || kvm_gfn_is_private(vcpu->kvm, gfn))
+		return 0;
+
+	return -ENOENT;
+}
+
+static long kvm_pre_fault_result(gpa_t gpa, u64 size, u8 level)
+{
+	u64 block = KVM_HPAGE_SIZE(level);
+
+	return min(size, block - (gpa & (block - 1)));
+}
+
+long kvm_arch_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+{
+	struct kvm_page_fault fault = {
+		.addr		= gpa,
+		.error_code	= PFERR_USER_MASK,
+		.user		= true,
+		.is_tdp		= true,
+		/* The guest touched nothing: no async page fault, no exit. */
+		.prefetch	= true,
+		.nx_huge_page_workaround_enabled =
+			is_nx_huge_page_enabled(vcpu->kvm),
+		.max_level	= KVM_MAX_HUGEPAGE_LEVEL,
+		.req_level	= PG_LEVEL_4K,
+		.goal_level	= PG_LEVEL_4K,
+	};
+	int r;
+
+	if (!tdp_enabled || vcpu->arch.mmu->page_fault != kvm_tdp_page_fault)
+		return -EOPNOTSUPP;
+
+	r = kvm_pre_fault_check_slot(vcpu, gpa_to_gfn(gpa));
+	if (r)
+		return r;
+
+	r = kvm_pre_fault_try(vcpu, &fault);
+	switch (r) {
+	case RET_PF_FIXED:
+	case RET_PF_SPURIOUS:
+		return kvm_pre_fault_result(gpa, size, fault.goal_level);
+	case RET_PF_RETRY:
+		return 0;
+	default:
+		/* MMIO and the like: nothing that could be mapped. */
+		return r < 0 ? r : -ENOENT;
+	}
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_attributes_test: what attributes cost in memory
+ *
+ * Attributes are ranges: what counts is the number of boundaries, not of pages.
+ * Counts the nodes of maple trees in /proc/slabinfo for many VMs at once, so that
+ * the few that others allocate meanwhile do not matter.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/sizes.h>
+
+#include "guest_memfd_private.h"
+
+#define NR_VMS		64
+#define GPA		SZ_4G
+#define MAX_NODES	16ul	/* 4 KiB */
+#define PATTERN_SIZE	SZ_64M
+
+static struct kvm_vm *vms[NR_VMS];
+static size_t page_size;
+
+/* Objects of maple_node in use, and their size; 0 if nobody tells. */
+static uint64_t count_nodes(uint64_t *node_size)
+{
+	FILE *f = fopen("/proc/slabinfo", "r");
+	uint64_t active = 0, size = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "maple_node %lu %*u %lu", &active, &size) == 2)
+			break;
+	if (f)
+		fclose(f);
+	*node_size = size;
+	return active;
+}
+
+/* RCU lets go of what was freed a moment later. */
+static uint64_t count_settled(uint64_t *node_size)
+{
+	usleep(200000);
+	return count_nodes(node_size);
+}
+
+static void create_vms(void)
+{
+	int i;
+
+	vm_type = KVM_X86_SW_PROTECTED_VM;
+	for (i = 0; i < NR_VMS; i++)
+		vms[i] = vm_create_barebones();
+	vm_type = KVM_X86_DEFAULT_VM;
+}
+
+static void free_vms(void)
+{
+	int i;
+
+	for (i = 0; i < NR_VMS; i++)
+		kvm_vm_free(vms[i]);
+}
+
+/* 64 GiB without a slot, in one go and in pieces: one range in the end. */
+static const char *test_64g(void)
+{
+	uint64_t before, after, node_size, chunk;
+	int i;
+
+	before = count_nodes(&node_size);
+	if (!node_size)
+		return "no maple_node in /proc/slabinfo";
+
+	create_vms();
+	before = count_settled(&node_size);
+	for (i = 0; i < NR_VMS; i++)
+		vm_make_private(vms[i], GPA, 64ull * SZ_1G);
+	after = count_settled(&node_size);
+	ksft_print_msg("64 GiB in one range: %ld nodes of %lu bytes for %d VMs\n",
+		       (long)(after - before), node_size, NR_VMS);
+	TEST_ASSERT((long)(after - before) <= (long)(MAX_NODES * NR_VMS),
+		    "More than %lu nodes per VM", MAX_NODES);
+
+	/* Backwards and with gaps at first: neighbours have to merge. */
+	for (i = 0; i < NR_VMS; i++)
+		for (chunk = 0; chunk < 128; chunk += 2)
+			vm_make_shared(vms[i], GPA + chunk * SZ_512M, SZ_512M);
+	for (i = 0; i < NR_VMS; i++)
+		for (chunk = 128; chunk > 0; chunk -= 2)
+			vm_make_private(vms[i], GPA + (chunk - 2) * SZ_512M, SZ_512M);
+	after = count_settled(&node_size);
+	ksft_print_msg("64 GiB from 128 pieces: %ld nodes\n", (long)(after - before));
+	TEST_ASSERT((long)(after - before) <= (long)(MAX_NODES * NR_VMS),
+		    "More than %lu nodes per VM", MAX_NODES);
+	free_vms();
+	return NULL;
+}
+
+/* The worst that a guest can do: every other page. */
+static const char *test_alternating(void)
+{
+	uint64_t before, after, node_size, gpa, nr = PATTERN_SIZE / page_size / 2;
+	struct kvm_vm *vm;
+
+	count_nodes(&node_size);
+	if (!node_size)
+		return "no maple_node in /proc/slabinfo";
+
+	vm_type = KVM_X86_SW_PROTECTED_VM;
+	vm = vm_create_barebones();
+	vm_type = KVM_X86_DEFAULT_VM;
+	before = count_settled(&node_size);
+	for (gpa = GPA; gpa < GPA + PATTERN_SIZE; gpa += 2 * page_size)
+		vm_make_private(vm, gpa, page_size);
+	after = count_settled(&node_size);
+	ksft_print_msg("64 MiB, every other page: %lu nodes, %lu bytes for each of %lu ranges\n",
+		       after - before, (after - before) * node_size / nr, nr);
+	TEST_ASSERT((after - before) * node_size / nr < 200, "Too much for a range");
+
+	vm_make_private(vm, GPA, PATTERN_SIZE);
+	after = count_settled(&node_size);
+	ksft_print_msg("All of it in one range again: %ld nodes\n", (long)(after - before));
+	TEST_ASSERT((long)(after - before) < (long)nr / 64, "The nodes are still there");
+	kvm_vm_free(vm);
+	return NULL;
+}
+
+/* The state of pages in a file is kept in the same way. */
+static const char *test_file(void)
+{
+	uint64_t before, after, node_size, offset, nr = PATTERN_SIZE / page_size / 2;
+	struct kvm_vm *vm;
+	int fd;
+
+	count_nodes(&node_size);
+	if (!node_size)
+		return "no maple_node in /proc/slabinfo";
+
+	vm_type = KVM_X86_SW_PROTECTED_VM;
+	vm = vm_create_barebones();
+	vm_type = KVM_X86_DEFAULT_VM;
+	fd = vm_create_guest_memfd(vm, 64ull * SZ_1G, GMEM_SHARED);
+	before = count_settled(&node_size);
+	gmem_make_private(fd, 0, 64ull * SZ_1G);
+	gmem_make_shared(fd, 0, 64ull * SZ_1G);
+	for (offset = 0; offset < PATTERN_SIZE; offset += 2 * page_size)
+		gmem_make_private(fd, offset, page_size);
+	after = count_settled(&node_size);
+	ksft_print_msg("64 MiB of a file, every other page: %lu nodes\n", after - before);
+	TEST_ASSERT((after - before) * node_size / nr < 200, "Too much for a range");
+	ASSERT_EQ(gmem_allocated(fd), 0ul);
+	close(fd);
+	kvm_vm_free(vm);
+	return NULL;
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_64g),
+	GMEM_TEST(test_alternating),
+	GMEM_TEST(test_file),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	gmem_require_protected_vms();
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_convert_test: private and shared in the same file
+ *
+ * Pages of a mappable file are converted in place, through the file or through
+ * the gfns that show them.  The guest never notices, the host loses access and
+ * gets it back, the content stays.  A conversion happens as a whole or not at
+ * all.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <linux/sizes.h>
+
+#include "guest_memfd_private.h"
+
+#define NR_PAGES	16
+#define SLOT		5
+#define GPA		0x10000000ul
+#define PRIVATE		KVM_MEMORY_ATTRIBUTE_PRIVATE
+
+static struct kvm_vcpu *vcpu;
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+static uint8_t *mem;
+
+static void set_slot(int slot, uint64_t gpa, int fd, uint64_t offset, size_t len)
+{
+	vm_set_user_memory_region2(vm, slot, KVM_MEM_GUEST_MEMFD, gpa, len,
+				   len ? mem + offset : NULL, fd, offset);
+}
+
+/* A protected VM, and a file with its mapping that no slot shows yet. */
+static int start_vm_without_slot(uint64_t flags)
+{
+	int fd;
+
+	vm = gmem_create_protected_vm(&vcpu, gmem_guest_code);
+	virt_map(vm, GPA, GPA, 2 * NR_PAGES);
+	fd = vm_create_guest_memfd(vm, size, flags);
+	mem = gmem_mmap(fd, 0, size);
+	gmem_guest_start(vcpu);
+	return fd;
+}
+
+static int start_vm(uint64_t flags)
+{
+	int fd = start_vm_without_slot(flags);
+
+	set_slot(SLOT, GPA, fd, 0, size);
+	return fd;
+}
+
+static void stop_vm(int fd)
+{
+	kvm_vm_free(vm);
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+}
+
+/* A reference to one page, as somebody may hold who does I/O on it. */
+struct page_ref {
+	int pipe[2];
+};
+
+static void hold_page(struct page_ref *ref, void *addr)
+{
+	struct iovec iov = { .iov_base = addr, .iov_len = page_size };
+
+	ASSERT_OK(pipe(ref->pipe));
+	ASSERT_EQ(vmsplice(ref->pipe[1], &iov, 1, 0), (ssize_t)page_size);
+}
+
+static void release_page(struct page_ref *ref)
+{
+	close(ref->pipe[0]);
+	close(ref->pipe[1]);
+}
+
+static const char *test_errnos(void)
+{
+	struct kvm_memory_attributes2 attrs = { .size = size };
+	int fd = start_vm(GMEM_SHARED), other, bit;
+
+	gmem_fill(mem, size, 1);
+	for (bit = 0; bit < 64; bit++) {
+		attrs.flags = 1ull << bit;
+		ASSERT_ERRNO(ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs), EINVAL);
+		attrs.flags = 0;
+		if (bit == 3)
+			continue;
+		ASSERT_ERRNO(__gmem_set_attributes(fd, 0, size, 1ull << bit, NULL), EINVAL);
+		ASSERT_ERRNO(__gmem_set_attributes(fd, 0, size, PRIVATE | 1ull << bit,
+						   NULL), EINVAL);
+	}
+	for (bit = 0; bit < ARRAY_SIZE(attrs.reserved); bit++) {
+		attrs.reserved[bit] = 1;
+		ASSERT_ERRNO(ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs), EINVAL);
+		attrs.reserved[bit] = 0;
+	}
+	ASSERT_ERRNO(__gmem_make_private(fd, 0, 0), EINVAL);
+	ASSERT_ERRNO(__gmem_make_private(fd, 1, page_size), EINVAL);
+	ASSERT_ERRNO(__gmem_make_private(fd, 0, page_size - 1), EINVAL);
+	ASSERT_ERRNO(__gmem_make_private(fd, 0, size + page_size), EINVAL);
+	ASSERT_ERRNO(__gmem_make_private(fd, size, page_size), EINVAL);
+	ASSERT_ERRNO(__gmem_make_private(fd, page_size, -page_size), EINVAL);
+	ASSERT_ERRNO(__gmem_make_private(fd, -page_size, 2 * page_size), EINVAL);
+	ASSERT_ERRNO(ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, NULL), EFAULT);
+	ASSERT_ERRNO(ioctl(vm->fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs), ENOTTY);
+	ASSERT_ERRNO(ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES, &attrs), ENOTTY);
+	assert_host_sees(mem, size, 1);
+
+	/* A file that cannot be mapped has nothing to convert. */
+	other = vm_create_guest_memfd(vm, size, 0);
+	ASSERT_ERRNO(__gmem_make_private(other, 0, size), EINVAL);
+	close(other);
+	stop_vm(fd);
+	return NULL;
+}
+
+static const char *test_begins_shared(void)
+{
+	int fd = start_vm(GMEM_SHARED);
+	uint64_t error = 5;
+
+	gmem_fill(mem, size, 1);
+	assert_guest_sees(vcpu, GPA, size, 1);
+	ASSERT_OK(__gmem_set_attributes(fd, 0, size, PRIVATE, &error));
+	ASSERT_EQ(error, -1ul);
+	gmem_assert_no_access(mem, size);
+	assert_guest_sees(vcpu, GPA, size, 1);
+	gmem_guest_fill(vcpu, GPA, size, 2);
+	ASSERT_EQ(gmem_allocated(fd), size);
+
+	gmem_make_private(fd, 0, size);
+	gmem_make_shared(fd, 0, size);
+	assert_host_sees(mem, size, 2);
+	assert_guest_sees(vcpu, GPA, size, 2);
+	gmem_fill(mem, size, 3);
+	assert_guest_sees(vcpu, GPA, size, 3);
+	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), (uint64_t)NR_PAGES);
+	stop_vm(fd);
+	return NULL;
+}
+
+static const char *test_begins_private(void)
+{
+	int fd = start_vm(GUEST_MEMFD_FLAG_MMAP);
+
+	gmem_assert_no_access(mem, size);
+	gmem_guest_fill(vcpu, GPA, size, 1);
+	gmem_assert_no_access(mem, size);
+	gmem_make_shared(fd, 0, size);
+	assert_host_sees(mem, size, 1);
+	gmem_make_private(fd, page_size, size - page_size);
+	gmem_assert_no_access(mem + page_size, size - page_size);
+	assert_host_sees(mem, page_size, 1);
+	assert_guest_sees(vcpu, GPA, size, 1);
+	stop_vm(fd);
+	return NULL;
+}
+
+/* Every other page, then every third: a state of its own for each page. */
+static const char *test_single_pages(void)
+{
+	int fd = start_vm(GMEM_SHARED), step, i;
+	bool private[NR_PAGES] = { };
+
+	gmem_fill(mem, size, 1);
+	for (step = 1; step < NR_PAGES; step++) {
+		for (i = 0; i < NR_PAGES; i += step) {
+			private[i] = !private[i];
+			ASSERT_OK(__gmem_set_attributes(fd, i * page_size, page_size,
+							private[i] ? PRIVATE : 0, NULL));
+		}
+		for (i = 0; i < NR_PAGES; i++)
+			ASSERT_EQ(gmem_try_read(mem + i * page_size, NULL), !private[i]);
+		assert_guest_sees(vcpu, GPA, size, 1);
+	}
+	stop_vm(fd);
+	return NULL;
+}
+
+/* The state of a page exists without the page. */
+static const char *test_holes(void)
+{
+	int fd = start_vm(GMEM_SHARED);
+
+	gmem_make_private(fd, 0, size / 2);
+	ASSERT_EQ(gmem_allocated(fd), 0ul);
+	gmem_assert_no_access(mem, size / 2);
+	gmem_guest_fill(vcpu, GPA, size, 1);
+	gmem_punch(fd, 0, size);
+	gmem_assert_no_access(mem, size / 2);
+	TEST_ASSERT(gmem_is_zero(mem + size / 2, size / 2), "The hole is not zero");
+	gmem_fallocate(fd, 0, size);
+	gmem_assert_no_access(mem, size / 2);
+	assert_guest_sees_zero(vcpu, GPA, size);
+	gmem_make_shared(fd, 0, size);
+	TEST_ASSERT(gmem_is_zero(mem, size), "The hole is not zero");
+	stop_vm(fd);
+	return NULL;
+}
+
+static const char *test_foreign_reference(void)
+{
+	struct page_ref third, fifth;
+	int fd = start_vm(GMEM_SHARED);
+	uint64_t error;
+
+	gmem_fill(mem, size, 1);
+	hold_page(&fifth, mem + 5 * page_size);
+	hold_page(&third, mem + 3 * page_size);
+
+	/* The first page in the way is named, and nothing is converted. */
+	ASSERT_ERRNO(__gmem_set_attributes(fd, 0, size, PRIVATE, &error), EAGAIN);
+	ASSERT_EQ(error, 3 * page_size);
+	assert_host_sees(mem, size, 1);
+	assert_guest_sees(vcpu, GPA, size, 1);
+	release_page(&third);
+	ASSERT_ERRNO(__gmem_set_attributes(fd, 0, size, PRIVATE, &error), EAGAIN);
+	ASSERT_EQ(error, 5 * page_size);
+	gmem_make_private(fd, 0, 5 * page_size);
+	gmem_make_private(fd, 6 * page_size, size - 6 * page_size);
+	ASSERT_ERRNO(__gmem_set_attributes(fd, 0, size, PRIVATE, &error), EAGAIN);
+	ASSERT_EQ(error, 5 * page_size);
+	ASSERT_EQ(gmem_try_read(mem + 5 * page_size, NULL), true);
+	gmem_make_shared(fd, 0, size);
+	release_page(&fifth);
+	gmem_make_private(fd, 0, size);
+	gmem_assert_no_access(mem, size);
+	assert_guest_sees(vcpu, GPA, size, 1);
+	stop_vm(fd);
+	return NULL;
+}
+
+/* By gfn, in a slot that shows the middle of the file. */
+static const char *test_by_gfn(void)
+{
+	int fd = start_vm_without_slot(GMEM_SHARED);
+	size_t half = size / 2;
+	struct page_ref ref;
+
+	gmem_fill(mem, size, 1);
+	set_slot(SLOT, GPA, fd, half / 2, half);
+	vm_make_private(vm, GPA + page_size, half);
+	assert_host_sees(mem, half / 2 + page_size, 1);
+	gmem_assert_no_access(mem + half / 2 + page_size, half - page_size);
+	ASSERT_EQ(gmem_try_read(mem + half / 2 + half, NULL), true);
+
+	hold_page(&ref, mem + half / 2);
+	ASSERT_ERRNO(__vm_make_private(vm, GPA, half), EAGAIN);
+	ASSERT_EQ(gmem_try_read(mem + half / 2, NULL), true);
+	vm_make_shared(vm, GPA, half);
+	release_page(&ref);
+	assert_host_sees(mem, size, 1);
+	stop_vm(fd);
+	return NULL;
+}
+
+/* Slots with holes between them; the last one fails, which undoes the others. */
+static const char *test_several_slots(void)
+{
+	int fd = start_vm_without_slot(GMEM_SHARED);
+	size_t quarter = size / 4;
+	uint64_t end = GPA + 6 * quarter;
+	struct page_ref ref;
+
+	gmem_fill(mem, size, 1);
+	set_slot(SLOT, GPA, fd, 0, quarter);
+	set_slot(SLOT + 1, GPA + 2 * quarter, fd, quarter, quarter);
+	set_slot(SLOT + 2, GPA + 4 * quarter, fd, 3 * quarter, quarter);
+	gmem_make_private(fd, quarter + page_size, page_size);
+
+	hold_page(&ref, mem + size - page_size);
+	ASSERT_ERRNO(__vm_make_private(vm, GPA, end - GPA), EAGAIN);
+	assert_host_sees(mem, quarter, 1);
+	ASSERT_EQ(gmem_try_read(mem + quarter, NULL), true);
+	gmem_assert_no_access(mem + quarter + page_size, page_size);
+	ASSERT_EQ(gmem_try_read(mem + quarter + 2 * page_size, NULL), true);
+	ASSERT_EQ(gmem_try_read(mem + 3 * quarter, NULL), true);
+
+	/* The holes were not made private either. */
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + quarter, 0, 0);
+	gmem_expect_mmio_read(vcpu, GPA + quarter, 9);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 9ul);
+
+	release_page(&ref);
+	vm_make_private(vm, GPA, end - GPA);
+	gmem_assert_no_access(mem, 2 * quarter);
+	gmem_assert_no_access(mem + 3 * quarter, quarter);
+	ASSERT_EQ(gmem_try_read(mem + 2 * quarter, NULL), true);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + 3 * quarter, 0, 0);
+	vcpu_run_expect_private_fault(vcpu, GPA + 3 * quarter);
+	vm_make_shared(vm, GPA, end - GPA);
+	gmem_expect_mmio_read(vcpu, GPA + 3 * quarter, 9);
+	gmem_guest_finish(vcpu);
+	assert_host_sees(mem, size, 1);
+	stop_vm(fd);
+	return NULL;
+}
+
+/* The file has the state while its slot is there, the gfn otherwise. */
+static const char *test_slots_come_and_go(void)
+{
+	int fd = start_vm_without_slot(GMEM_SHARED);
+
+	gmem_fill(mem, size, 1);
+	vm_make_private(vm, GPA, size);
+	assert_host_sees(mem, size, 1);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
+	vcpu_run_expect_private_fault(vcpu, GPA);
+	set_slot(SLOT, GPA, fd, 0, size);
+	ASSERT_EQ(gmem_guest_finish(vcpu), *(uint64_t *)mem);
+	assert_host_sees(mem, size, 1);
+
+	vm_make_private(vm, GPA, size);
+	gmem_assert_no_access(mem, size);
+	set_slot(SLOT, GPA, -1, 0, 0);
+	gmem_assert_no_access(mem, size);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
+	vcpu_run_expect_private_fault(vcpu, GPA);
+	/* Without a slot this says nothing about the file. */
+	vm_make_shared(vm, GPA, size);
+	gmem_assert_no_access(mem, size);
+	set_slot(SLOT, GPA, fd, 0, size);
+	assert_guest_sees(vcpu, GPA, size, 1);
+	gmem_assert_no_access(mem, size);
+
+	/* Nor does the state of the file outlive the slot. */
+	set_slot(SLOT, GPA, -1, 0, 0);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
+	gmem_expect_mmio_read(vcpu, GPA, 3);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 3ul);
+	gmem_make_shared(fd, 0, size);
+	assert_host_sees(mem, size, 1);
+	stop_vm(fd);
+	return NULL;
+}
+
+static const char *test_file_closed(void)
+{
+	int fd = start_vm(GMEM_SHARED);
+
+	gmem_fill(mem, size, 1);
+	vm_make_private(vm, GPA, size);
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
+	ASSERT_ERRNO(_vcpu_run(vcpu), EFAULT);
+	ASSERT_EQ(vcpu->run->exit_reason, (uint32_t)KVM_EXIT_MEMORY_FAULT);
+	/* Converting what is left of it neither fails nor brings it back. */
+	vm_make_shared(vm, GPA, size);
+	vm_make_private(vm, GPA, size);
+	ASSERT_ERRNO(_vcpu_run(vcpu), EFAULT);
+	ASSERT_OK(__vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL,
+					       -1, 0));
+	vcpu_run_expect_private_fault(vcpu, GPA);
+	kvm_vm_free(vm);
+	return NULL;
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_errnos),
+	GMEM_TEST(test_begins_shared),
+	GMEM_TEST(test_begins_private),
+	GMEM_TEST(test_single_pages),
+	GMEM_TEST(test_holes),
+	GMEM_TEST(test_foreign_reference),
+	GMEM_TEST(test_by_gfn),
+	GMEM_TEST(test_several_slots),
+	GMEM_TEST(test_slots_come_and_go),
+	GMEM_TEST(test_file_closed),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+	gmem_require_protected_vms();
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}

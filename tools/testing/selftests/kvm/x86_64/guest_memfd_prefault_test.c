@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_prefault_test: KVM_PRE_FAULT_MEMORY
+ *
+ * What is populated before, the guest need not fault on: private memory and
+ * shared memory, of guest_memfds and of the host, in protected and in ordinary
+ * VMs.  How far an attempt gets, and what it says.
+ *
+ * Parameters: kvm.tdp_mmu=0
+ * Parameters: kvm_amd.npt=0
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <linux/sizes.h>
+
+#include "guest_memfd_private.h"
+
+#define NR_PAGES	16
+#define SLOT		5
+#define GPA		0x10000000ul
+
+static struct kvm_vcpu *vcpu;
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+static uint8_t *mem;
+
+/* A guest with a page beyond the slots, to bring its page tables into play. */
+static void start_vm(bool protected)
+{
+	vm = protected ? gmem_create_protected_vm(&vcpu, gmem_guest_code) :
+			 vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
+	virt_map(vm, GPA, GPA, 2 * NR_PAGES);
+}
+
+static int add_slot(uint64_t flags)
+{
+	int fd = vm_create_guest_memfd(vm, size, flags);
+
+	if (flags & GUEST_MEMFD_FLAG_MMAP)
+		mem = gmem_mmap(fd, 0, size);
+	else
+		mem = gmem_anonymous(size);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	return fd;
+}
+
+static void stop_vm(int fd)
+{
+	kvm_vm_free(vm);
+	if (mem)
+		ASSERT_OK(munmap(mem, size));
+	mem = NULL;
+	if (fd >= 0)
+		close(fd);
+}
+
+static int __prefault(uint64_t *gpa, uint64_t *len)
+{
+	struct kvm_pre_fault_memory range = { .gpa = *gpa, .size = *len };
+	int ret;
+
+	ret = __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
+	*gpa = range.gpa;
+	*len = range.size;
+	return ret;
+}
+
+/* Populate all of a range, in as many calls as that takes. */
+static void prefault(uint64_t gpa, uint64_t len)
+{
+	uint64_t end = gpa + len, before;
+
+	while (len) {
+		before = len;
+		ASSERT_OK(__prefault(&gpa, &len));
+		TEST_ASSERT(len < before && gpa + len == end,
+			    "Success without progress: 0x%lx + 0x%lx", gpa, len);
+	}
+}
+
+/* An attempt that fails and gets nowhere. */
+static void prefault_fails(uint64_t gpa, uint64_t len, int err)
+{
+	uint64_t left_gpa = gpa, left = len;
+
+	ASSERT_ERRNO(__prefault(&left_gpa, &left), err);
+	ASSERT_EQ(left_gpa, gpa);
+	ASSERT_EQ(left, len);
+}
+
+static uint64_t vcpu_stat(const char *name)
+{
+	int fd = ASSERT_OK(vcpu_get_stats_fd(vcpu)), i;
+	struct kvm_stats_desc *descs, *desc;
+	struct kvm_stats_header header;
+	uint64_t val[2];
+
+	read_stats_header(fd, &header);
+	descs = read_stats_descriptors(fd, &header);
+	for (i = 0; i < header.num_desc; i++) {
+		desc = get_stats_descriptor(descs, i, &header);
+		if (strcmp(desc->name, name))
+			continue;
+		read_stat_data(fd, &header, desc, val, 1);
+		free(descs);
+		close(fd);
+		return val[0];
+	}
+	TEST_FAIL("A vCPU has no stat '%s'", name);
+}
+
+/* The guest uses [GPA, GPA + len) for the first time, without a fault. */
+static void assert_no_faults(size_t len)
+{
+	uint64_t taken, faults;
+
+	taken = vcpu_stat("pf_taken");
+	faults = gmem_vm_stat(vm, "gmem_faults");
+	gmem_guest_fill(vcpu, GPA, len, 5);
+	assert_guest_sees(vcpu, GPA, len, 5);
+	ASSERT_EQ(gmem_vm_stat(vm, "gmem_faults"), faults);
+	ASSERT_EQ(vcpu_stat("pf_taken"), taken);
+}
+
+/* Let the guest touch what it needs besides: code, stack, page tables. */
+static void warm_up(void)
+{
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, GPA + size, SLOT + 1, 1, 0);
+	gmem_guest_start(vcpu);
+	gmem_guest_fill(vcpu, GPA + size, page_size, 6);
+	assert_guest_sees(vcpu, GPA + size, page_size, 6);
+}
+
+static const char *test_errnos(void)
+{
+	struct kvm_pre_fault_memory range = { .gpa = GPA, .size = size };
+	int bit, fd;
+
+	start_vm(false);
+	fd = add_slot(GMEM_SHARED);
+	for (bit = 0; bit < 64; bit++) {
+		range.flags = 1ull << bit;
+		ASSERT_ERRNO(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range), EINVAL);
+	}
+	prefault_fails(GPA, 0, EINVAL);
+	prefault_fails(GPA + 1, page_size, EINVAL);
+	prefault_fails(GPA, page_size + 1, EINVAL);
+	prefault_fails(GPA, page_size - 1, EINVAL);
+	prefault_fails(-page_size, 2 * page_size, EINVAL);
+	prefault_fails(page_size, -page_size, EINVAL);
+	prefault_fails(GPA + size, page_size, ENOENT);
+	prefault_fails(GPA - page_size, 2 * page_size, ENOENT);
+	prefault_fails(1ull << 51, page_size, ENOENT);
+	ASSERT_ERRNO(ioctl(vcpu->fd, KVM_PRE_FAULT_MEMORY, NULL), EFAULT);
+	ASSERT_ERRNO(ioctl(vm->fd, KVM_PRE_FAULT_MEMORY, &range), ENOTTY);
+	ASSERT_EQ(gmem_allocated(fd), 0ul);
+
+	/* The padding is not looked at. */
+	memset(&range, 0xff, sizeof(range));
+	range.gpa = GPA;
+	range.size = page_size;
+	range.flags = 0;
+	ASSERT_OK(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range));
+	ASSERT_EQ((uint64_t)range.gpa, GPA + page_size);
+	ASSERT_EQ((uint64_t)range.size, 0ul);
+	ASSERT_EQ(gmem_allocated(fd), page_size);
+	stop_vm(fd);
+	return NULL;
+}
+
+/* Any progress is success; the next call tells what is wrong with the rest. */
+static const char *test_partial(void)
+{
+	uint64_t gpa = GPA + page_size, len = 4 * size;
+	int fd;
+
+	start_vm(false);
+	fd = add_slot(GMEM_SHARED);
+	ASSERT_OK(__prefault(&gpa, &len));
+	ASSERT_EQ(gpa, GPA + size);
+	ASSERT_EQ(len, 3 * size + page_size);
+	prefault_fails(gpa, len, ENOENT);
+	ASSERT_EQ(gmem_allocated(fd), size - page_size);
+
+	/* Again, over what is there already. */
+	prefault(GPA, size);
+	prefault(GPA, size);
+	ASSERT_EQ(gmem_allocated(fd), size);
+	stop_vm(fd);
+	return NULL;
+}
+
+static const char *test_gmem_only(void)
+{
+	int fd;
+
+	start_vm(false);
+	fd = add_slot(GMEM_SHARED);
+	prefault(GPA, size);
+	warm_up();
+	assert_no_faults(size);
+	assert_host_sees(mem, size, 5);
+	stop_vm(fd);
+	return NULL;
+}
+
+static const char *test_host_memory(void)
+{
+	start_vm(false);
+	mem = gmem_anonymous(size);
+	gmem_fill(mem, size, 1);
+	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, mem);
+	prefault(GPA, size);
+	warm_up();
+	assert_no_faults(size);
+	assert_host_sees(mem, size, 5);
+	stop_vm(-1);
+	return NULL;
+}
+
+/* Pages larger than the range, and ranges larger than the pages. */
+static const char *test_huge(void)
+{
+	uint64_t gpa = SZ_4M;
+	void *map, *huge;
+	int fd;
+
+	start_vm(false);
+	fd = add_slot(GMEM_SHARED);
+	map = gmem_anonymous(4 * SZ_2M);
+	huge = (void *)(((uintptr_t)map + SZ_2M - 1) & ~(SZ_2M - 1ul));
+	madvise(huge, 3 * SZ_2M, MADV_HUGEPAGE);
+	gmem_fill(huge, SZ_2M + page_size, 1);
+	vm_set_user_memory_region(vm, SLOT + 2, 0, gpa, 3 * SZ_2M, huge);
+	prefault(gpa + page_size, page_size);
+	prefault(gpa + SZ_2M - page_size, SZ_2M);
+	prefault(gpa, 3 * SZ_2M);
+	prefault_fails(gpa + 3 * SZ_2M, SZ_2M, ENOENT);
+	assert_host_sees(huge, SZ_2M + page_size, 1);
+	stop_vm(fd);
+	ASSERT_OK(munmap(map, 4 * SZ_2M));
+	return NULL;
+}
+
+static const char *test_private(void)
+{
+	static const uint64_t flags[] = { 0, GUEST_MEMFD_FLAG_MMAP, GMEM_SHARED };
+	int i, fd;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		start_vm(true);
+		fd = add_slot(flags[i]);
+		vm_make_private(vm, GPA, size);
+		prefault(GPA, size);
+		ASSERT_EQ(gmem_allocated(fd), size);
+		warm_up();
+		assert_no_faults(size);
+		if (!flags[i])
+			TEST_ASSERT(gmem_is_zero(mem, size), "Data in shared memory");
+		else
+			gmem_assert_no_access(mem, size);
+		stop_vm(fd);
+	}
+	return NULL;
+}
+
+/* The attribute decides which of the two memories is mapped. */
+static const char *test_mixed(void)
+{
+	int fd;
+
+	start_vm(true);
+	fd = add_slot(0);
+	gmem_fill(mem, size, 1);
+	vm_make_private(vm, GPA + page_size, page_size);
+	prefault(GPA, size);
+	ASSERT_EQ(gmem_allocated(fd), page_size);
+	warm_up();
+	assert_no_faults(size);
+
+	/* Private, with nothing to show for it. */
+	vm_make_private(vm, GPA + 2 * size, page_size);
+	prefault_fails(GPA + 2 * size, page_size, EFAULT);
+	close(fd);
+	prefault_fails(GPA + page_size, page_size, EFAULT);
+	prefault(GPA, page_size);
+	stop_vm(-1);
+	return NULL;
+}
+
+/* An exit that is not completed yet is no business of other ioctls. */
+static const char *test_pending_exit(void)
+{
+	uint64_t gpa = GPA + size;
+	int fd;
+
+	start_vm(true);
+	fd = add_slot(0);
+	gmem_guest_start(vcpu);
+	vm_make_private(vm, GPA + 4 * size, page_size);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, gpa, 0, 0);
+	gmem_expect_mmio_read(vcpu, gpa, 0x1234);
+	prefault(GPA, size);
+	prefault_fails(GPA + 4 * size, page_size, EFAULT);
+	prefault_fails(GPA + 5 * size, page_size, ENOENT);
+	ASSERT_EQ(vcpu->run->exit_reason, (uint32_t)KVM_EXIT_MMIO);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 0x1234ul);
+	stop_vm(fd);
+	return NULL;
+}
+
+static bool stop_thread;
+
+static void *slot_thread(void *arg)
+{
+	int fd = *(int *)arg;
+
+	while (!READ_ONCE(stop_thread)) {
+		vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, 0, NULL, -1, 0);
+		vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	}
+	return NULL;
+}
+
+/* A slot that comes and goes: there, not there, or in between. */
+static const char *test_slot_race(void)
+{
+	int nr[3] = { }, fd, i;
+	uint64_t gpa, len;
+	pthread_t thread;
+
+	start_vm(false);
+	fd = add_slot(GMEM_SHARED);
+	stop_thread = false;
+	pthread_create(&thread, NULL, slot_thread, &fd);
+	for (i = 0; i < 300; i++) {
+		gpa = GPA;
+		len = size;
+		if (!__prefault(&gpa, &len)) {
+			nr[0]++;
+			continue;
+		}
+		TEST_ASSERT(errno == ENOENT || errno == EAGAIN, "errno %d", errno);
+		nr[errno == ENOENT ? 1 : 2]++;
+	}
+	WRITE_ONCE(stop_thread, true);
+	pthread_join(thread, NULL);
+	errno = 0;
+	ksft_print_msg("%d successes, %d ENOENT, %d EAGAIN\n", nr[0], nr[1], nr[2]);
+	prefault(GPA, size);
+	stop_vm(fd);
+	return NULL;
+}
+
+/* The MMU that shadows guest page tables has no guest physical faults. */
+static const char *test_unsupported(void)
+{
+	int fd;
+
+	start_vm(false);
+	fd = add_slot(GMEM_SHARED);
+	prefault_fails(GPA, size, EOPNOTSUPP);
+	prefault_fails(GPA, 0, EINVAL);
+	stop_vm(fd);
+	return NULL;
+}
+
+static const struct gmem_test unsupported_tests[] = {
+	GMEM_TEST(test_unsupported),
+};
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_errnos),
+	GMEM_TEST(test_partial),
+	GMEM_TEST(test_gmem_only),
+	GMEM_TEST(test_host_memory),
+	GMEM_TEST(test_huge),
+	GMEM_TEST(test_slot_race),
+	/* The last three are about protected VMs. */
+	GMEM_TEST(test_private),
+	GMEM_TEST(test_mixed),
+	GMEM_TEST(test_pending_exit),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		gmem_run_tests(argc, argv, unsupported_tests, 1);
+	else
+		gmem_run_tests(argc, argv, tests,
+			       ARRAY_SIZE(tests) - (gmem_have_protected_vms() ? 0 : 3));
+	return 0;
+}

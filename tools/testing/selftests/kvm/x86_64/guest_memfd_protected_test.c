@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_protected_test: guests that have only private memory
+ *
+ * Code, stack, page tables and all data are in private pages of a guest_memfd,
+ * which neither the host nor KVM can reach through userspace_addr.  What KVM
+ * does for a guest has to work all the same: walk its page tables, fetch and
+ * emulate instructions, keep its clock and steal time, run nested guests.
+ *
+ * Guest and host cannot talk through memory: the guest reports in registers.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <linux/kvm_para.h>
+#include <asm/kvm_para.h>
+#include <asm/pvclock-abi.h>
+
+#include "guest_memfd_private.h"
+#include "svm_util.h"
+
+#define MMIO_GPA	0x10000000ul
+/* Not that of ucalls, for which the library looks into the guest. */
+#define REPORT_PORT	0x2000
+#define FEP_PARAM	"/sys/module/kvm/parameters/force_emulation_prefix"
+#define FEP		"ud2\n\t.ascii \"kvm\"\n\t"	/* emulate what follows */
+#define MMIO_VALUE	0x1122334455667788ul
+#define BUF_SIZE	(4 * MIN_PAGE_SIZE)
+
+static struct kvm_vcpu *vcpu;
+static struct kvm_vm *vm;
+static size_t page_size;
+
+/* What the host tells the guest before the memory becomes private. */
+static struct {
+	uint64_t clock_gpa;
+	uint64_t steal_gpa;
+	uint64_t page;
+	uint64_t page_gpa;
+} params;
+
+static struct pvclock_vcpu_time_info guest_clock __aligned(64);
+static struct kvm_steal_time guest_steal __aligned(64);
+static uint8_t guest_buf[BUF_SIZE] __aligned(MIN_PAGE_SIZE);
+
+static void guest_report(uint64_t what, uint64_t val)
+{
+	asm volatile("in %w[port], %%al"
+		     : : [port] "d" (REPORT_PORT), "D" (what), "S" (val)
+		     : "rax", "memory");
+}
+
+/* Run the guest up to its next report, which is to be @what. */
+static uint64_t expect_report(uint64_t what)
+{
+	struct kvm_run *run = vcpu->run;
+	struct kvm_regs regs;
+
+	vcpu_run(vcpu);
+	TEST_ASSERT(run->exit_reason == KVM_EXIT_IO && run->io.port == REPORT_PORT,
+		    "Exit reason %u (%s) instead of report %lu", run->exit_reason,
+		    exit_reason_str(run->exit_reason), what);
+	vcpu_regs_get(vcpu, &regs);
+	ASSERT_EQ((uint64_t)regs.rdi, what);
+	return regs.rsi;
+}
+
+static struct userspace_mem_region *slot0(void)
+{
+	return memslot2region(vm, 0);
+}
+
+/* A guest with all it has in a guest_memfd, which is still shared. */
+static void start_vm(void *guest_code)
+{
+	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
+	vm = gmem_create_protected_vm(&vcpu, guest_code);
+	vm_slot0_src = DEFAULT_VM_MEM_SRC;
+	virt_map(vm, MMIO_GPA, MMIO_GPA, 1);
+	params.clock_gpa = addr_gva2gpa(vm, (vm_vaddr_t)&guest_clock);
+	params.steal_gpa = addr_gva2gpa(vm, (vm_vaddr_t)&guest_steal);
+	params.page = vm_vaddr_alloc_page(vm);
+	params.page_gpa = addr_gva2gpa(vm, params.page);
+	sync_global_to_guest(vm, params);
+}
+
+/* From here on the host has no business in there, and cannot have. */
+static void make_private(void)
+{
+	struct userspace_mem_region *region = slot0();
+	uint8_t *end = region->host_mem + region->region.memory_size;
+	uint8_t *page;
+
+	vm_make_private(vm, 0, region->region.memory_size);
+	for (page = region->host_mem; page < end; page += page_size)
+		TEST_ASSERT(!gmem_try_read(page, NULL), "The host can read slot 0");
+	/* Not even an address is needed. */
+	ASSERT_OK(mprotect(region->host_mem, region->region.memory_size, PROT_NONE));
+}
+
+static void stop_vm(void)
+{
+	uint64_t pages = gmem_vm_stat(vm, "gmem_pages");
+
+	TEST_ASSERT(pages > 0 && pages <= slot0()->region.memory_size / page_size,
+		    "%lu pages", pages);
+	kvm_vm_free(vm);
+}
+
+static void plain_guest(void)
+{
+	gmem_fill(guest_buf, BUF_SIZE, 1);
+	guest_report(1, gmem_matches(guest_buf, BUF_SIZE, 1));
+	guest_report(2, gmem_matches(guest_buf, BUF_SIZE, 1));
+}
+
+static const char *test_plain(void)
+{
+	start_vm(plain_guest);
+	make_private();
+	ASSERT_EQ(expect_report(1), 1ul);
+	/* It may become shared and private again under the guest. */
+	vm_make_shared(vm, 0, slot0()->region.memory_size);
+	vm_make_private(vm, 0, slot0()->region.memory_size);
+	ASSERT_EQ(expect_report(2), 1ul);
+	stop_vm();
+	return NULL;
+}
+
+static void clock_guest(void)
+{
+	struct pvclock_vcpu_time_info *clock = &guest_clock;
+	struct kvm_steal_time *steal = &guest_steal;
+	int i;
+
+	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, params.clock_gpa | 1);
+	wrmsr(MSR_KVM_STEAL_TIME, params.steal_gpa | KVM_MSR_ENABLED);
+	for (i = 0; i < 3; i++) {
+		guest_report(1, READ_ONCE(clock->version));
+		guest_report(2, READ_ONCE(clock->tsc_to_system_mul));
+		guest_report(3, READ_ONCE(steal->version));
+	}
+	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, 0);
+	wrmsr(MSR_KVM_STEAL_TIME, 0);
+	guest_report(4, 0);
+}
+
+static const char *test_clock(void)
+{
+	uint64_t val;
+	int i;
+
+	if (!kvm_cpu_has(X86_FEATURE_KVM_STEAL_TIME))
+		return "KVM has no steal time";
+	start_vm(clock_guest);
+	make_private();
+	for (i = 0; i < 3; i++) {
+		val = expect_report(1);
+		TEST_ASSERT(val && !(val & 1), "Clock version %lu", val);
+		TEST_ASSERT(expect_report(2), "The clock has no rate");
+		val = expect_report(3);
+		TEST_ASSERT(val && !(val & 1), "Steal time version %lu", val);
+	}
+	expect_report(4);
+	stop_vm();
+	return NULL;
+}
+
+/* Instructions that touch MMIO are emulated, with what is private around them. */
+static void mmio_guest(void)
+{
+	void *from = (void *)MMIO_GPA, *to = guest_buf;
+	uint64_t count = sizeof(uint64_t), val;
+
+	guest_report(1, READ_ONCE(*(uint64_t *)MMIO_GPA));
+	WRITE_ONCE(*(uint64_t *)MMIO_GPA, MMIO_VALUE);
+
+	/* From MMIO to memory and to the stack. */
+	asm volatile("rep movsb" : "+S" (from), "+D" (to), "+c" (count) : : "memory");
+	guest_report(2, *(uint64_t *)guest_buf);
+	asm volatile("pushq (%1)\n\tpopq %0" : "=r" (val) : "r" (MMIO_GPA) : "memory");
+	guest_report(3, val);
+
+	/* From memory to MMIO, and across two pages of memory. */
+	asm volatile("movsq" : : "S" (guest_buf), "D" (MMIO_GPA) : "memory");
+	to = guest_buf + MIN_PAGE_SIZE - 4;
+	asm volatile("movsq" : "+D" (to) : "S" (MMIO_GPA) : "memory");
+	guest_report(4, *(uint64_t *)(guest_buf + MIN_PAGE_SIZE - 4));
+	guest_report(5, 0);
+}
+
+/* Serve MMIO until the guest reports @what. */
+static uint64_t serve_mmio(uint64_t what, uint64_t *written)
+{
+	struct kvm_run *run = vcpu->run;
+	uint64_t val = MMIO_VALUE;
+	struct kvm_regs regs;
+
+	for (;;) {
+		vcpu_run(vcpu);
+		if (run->exit_reason != KVM_EXIT_MMIO)
+			break;
+		if (run->mmio.is_write)
+			memcpy((void *)written + (run->mmio.phys_addr & 7), run->mmio.data,
+			       run->mmio.len);
+		else
+			memcpy(run->mmio.data, (void *)&val + (run->mmio.phys_addr & 7),
+			       run->mmio.len);
+	}
+	TEST_ASSERT(run->exit_reason == KVM_EXIT_IO, "Exit reason %u (%s)",
+		    run->exit_reason, exit_reason_str(run->exit_reason));
+	vcpu_regs_get(vcpu, &regs);
+	ASSERT_EQ((uint64_t)regs.rdi, what);
+	return regs.rsi;
+}
+
+static const char *test_emulation(void)
+{
+	uint64_t written = 0, what;
+
+	start_vm(mmio_guest);
+	make_private();
+	for (what = 1; what < 5; what++) {
+		ASSERT_EQ(serve_mmio(what, &written), MMIO_VALUE);
+		if (what != 2)
+			continue;
+		ASSERT_EQ(written, MMIO_VALUE);
+		written = 0;
+	}
+	serve_mmio(5, &written);
+	ASSERT_EQ(written, MMIO_VALUE);
+	stop_vm();
+	return NULL;
+}
+
+static bool guest_emulated_cmpxchg(uint64_t *addr, uint64_t old, uint64_t new)
+{
+	bool done;
+
+	asm volatile(FEP "lock cmpxchgq %3, %0\n\tsetz %1"
+		     : "+m" (*addr), "=q" (done), "+a" (old) : "r" (new) : "memory", "cc");
+	return done;
+}
+
+static void locked_guest(void)
+{
+	uint64_t *p = (uint64_t *)guest_buf;
+
+	*p = 5;
+	guest_report(1, guest_emulated_cmpxchg(p, 5, 0x6060));
+	guest_report(2, guest_emulated_cmpxchg(p, 5, 7));
+	guest_report(3, *p);
+	asm volatile(FEP "lock addb $0x20, %0" : "+m" (*p) : : "memory", "cc");
+	asm volatile(FEP "lock addw $0x100, %0" : "+m" (*p) : : "memory", "cc");
+	asm volatile(FEP "lock addl $0x10000, %0" : "+m" (*p) : : "memory", "cc");
+	guest_report(4, *p);
+	/* Plain emulated accesses, the last one to a page that is not there. */
+	asm volatile(FEP "movq $0x77, %0" : "=m" (*p) : : "memory");
+	guest_report(5, *p);
+	p = (uint64_t *)params.page;
+	asm volatile(FEP "movq $0x88, %0" : "=m" (*p) : : "memory");
+	guest_report(6, *p);
+}
+
+/* Emulated instructions that have to be atomic. */
+static const char *test_locked_instructions(void)
+{
+	struct userspace_mem_region *region;
+
+	if (gmem_write_file(FEP_PARAM, "1"))
+		return "no forced emulation";
+	start_vm(locked_guest);
+	make_private();
+	region = slot0();
+	gmem_punch(region->region.guest_memfd, params.page_gpa, page_size);
+	ASSERT_EQ(expect_report(1), 1ul);
+	ASSERT_EQ(expect_report(2), 0ul);
+	ASSERT_EQ(expect_report(3), 0x6060ul);
+	ASSERT_EQ(expect_report(4), 0x16180ul);
+	ASSERT_EQ(expect_report(5), 0x77ul);
+	ASSERT_EQ(expect_report(6), 0x88ul);
+	stop_vm();
+	gmem_write_file(FEP_PARAM, "0");
+	return NULL;
+}
+
+static uint64_t guest_map_gpa(uint64_t npages, uint64_t attrs)
+{
+	return kvm_hypercall(KVM_HC_MAP_GPA_RANGE, params.page_gpa, npages, attrs, 0);
+}
+
+static void hypercall_guest(void)
+{
+	uint64_t *page = (uint64_t *)params.page;
+
+	*page = 0x1234;
+	guest_report(1, guest_map_gpa(1, KVM_MAP_GPA_RANGE_DECRYPTED));
+	guest_report(2, *page);
+	*page = 0x5678;
+	guest_report(3, guest_map_gpa(1, KVM_MAP_GPA_RANGE_ENCRYPTED));
+	guest_report(4, guest_map_gpa(1, KVM_MAP_GPA_RANGE_ENCRYPTED));
+	guest_report(5, *page);
+	guest_report(6, guest_map_gpa(0, 0));
+	guest_report(7, kvm_hypercall(KVM_HC_MAP_GPA_RANGE, params.page_gpa + 1, 1, 0, 0));
+	guest_report(8, guest_map_gpa(1, 0));
+}
+
+/* The guest asks for a page to be shared (@attrs 0) or private. */
+static void expect_hypercall(uint64_t attrs)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->hypercall.ret = 0xdead;
+	vcpu_run(vcpu);
+	TEST_ASSERT(run->exit_reason == KVM_EXIT_HYPERCALL, "Exit reason %u (%s)",
+		    run->exit_reason, exit_reason_str(run->exit_reason));
+	ASSERT_EQ((uint64_t)run->hypercall.nr, (uint64_t)KVM_HC_MAP_GPA_RANGE);
+	ASSERT_EQ((uint64_t)run->hypercall.args[0], params.page_gpa);
+	ASSERT_EQ((uint64_t)run->hypercall.args[1], 1ul);
+	ASSERT_EQ((uint64_t)run->hypercall.args[2], attrs);
+	ASSERT_EQ((uint64_t)run->hypercall.ret, 0ul);
+}
+
+static const char *test_map_gpa_range(void)
+{
+	struct userspace_mem_region *region;
+	struct iovec iov;
+	uint64_t *page;
+	int fds[2];
+
+	start_vm(hypercall_guest);
+	ASSERT_ERRNO(__vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, 1), EINVAL);
+	vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, BIT(KVM_HC_MAP_GPA_RANGE));
+	make_private();
+	region = slot0();
+	page = region->host_mem + params.page_gpa;
+
+	expect_hypercall(KVM_MAP_GPA_RANGE_DECRYPTED);
+	vm_make_shared(vm, params.page_gpa, page_size);
+	ASSERT_EQ(expect_report(1), 0ul);
+	ASSERT_OK(mprotect(page, page_size, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(*page, 0x1234ul);
+	*page = 0x4321;
+	ASSERT_EQ(expect_report(2), 0x4321ul);
+
+	/* A page that is in use: the guest is told to try again. */
+	ASSERT_OK(pipe(fds));
+	iov.iov_base = page;
+	iov.iov_len = page_size;
+	ASSERT_EQ(vmsplice(fds[1], &iov, 1, 0), (ssize_t)page_size);
+	expect_hypercall(KVM_MAP_GPA_RANGE_ENCRYPTED);
+	ASSERT_EQ(*page, 0x5678ul);
+	ASSERT_ERRNO(__vm_make_private(vm, params.page_gpa, page_size), EAGAIN);
+	vcpu->run->hypercall.ret = -EAGAIN;
+	ASSERT_EQ(expect_report(3), (uint64_t)-EAGAIN);
+	close(fds[0]);
+	close(fds[1]);
+	expect_hypercall(KVM_MAP_GPA_RANGE_ENCRYPTED);
+	vm_make_private(vm, params.page_gpa, page_size);
+	TEST_ASSERT(!gmem_try_read(page, NULL), "The host can read private memory");
+	ASSERT_EQ(expect_report(4), 0ul);
+	ASSERT_EQ(expect_report(5), 0x5678ul);
+
+	/* Nonsense does not get to user space. */
+	ASSERT_EQ(expect_report(6), (uint64_t)-EINVAL);
+	ASSERT_EQ(expect_report(7), (uint64_t)-EINVAL);
+	vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, 0);
+	ASSERT_EQ(expect_report(8), (uint64_t)-KVM_ENOSYS);
+	stop_vm();
+	return NULL;
+}
+
+static void l2_guest(void)
+{
+	gmem_fill(guest_buf, BUF_SIZE, 2);
+	guest_report(1, gmem_matches(guest_buf, BUF_SIZE, 2));
+	guest_report(2, READ_ONCE(*(uint64_t *)MMIO_GPA));
+	asm volatile("vmmcall" : : "a" (0) : "memory");
+}
+
+static void l1_guest(struct svm_test_data *svm)
+{
+	static unsigned long l2_stack[512];
+	int i;
+
+	generic_svm_setup(svm, l2_guest, &l2_stack[512]);
+	for (i = 0; i < 2; i++) {
+		svm->vmcb->save.rip = (uint64_t)l2_guest;
+		svm->vmcb->save.rsp = (uint64_t)&l2_stack[512];
+		run_guest(svm->vmcb, svm->vmcb_gpa);
+		guest_report(3, svm->vmcb->control.exit_code);
+	}
+}
+
+/* The VMCB, its bitmaps, and what L2 uses are private as well. */
+static const char *test_nested(void)
+{
+	vm_vaddr_t svm_gva;
+	uint64_t unused;
+	int i;
+
+	if (!kvm_cpu_has(X86_FEATURE_SVM))
+		return "no nested SVM";
+	start_vm(l1_guest);
+	vcpu_alloc_svm(vm, &svm_gva);
+	vcpu_args_set(vcpu, 1, svm_gva);
+	make_private();
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(expect_report(1), 1ul);
+		ASSERT_EQ(serve_mmio(2, &unused), MMIO_VALUE);
+		ASSERT_EQ(expect_report(3), (uint64_t)SVM_EXIT_VMMCALL);
+	}
+	stop_vm();
+	return NULL;
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_plain),
+	GMEM_TEST(test_clock),
+	GMEM_TEST(test_emulation),
+	GMEM_TEST(test_locked_instructions),
+	GMEM_TEST(test_map_gpa_range),
+	GMEM_TEST(test_nested),
+};
+
+int main(int argc, char *argv[])
+{
+	page_size = getpagesize();
+	gmem_require_protected_vms();
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return 0;
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_storm_test: conversions under running vCPUs, for a given time
+ *
+ * vCPUs fill their pages and check every byte while threads of the host convert
+ * random ranges back and forth.  The guest must not notice.  The host looks at
+ * everything all the time: what it can read has to be the owner's, and what was
+ * made private it cannot read.  Some pages are the host's to write; there the
+ * guest looks.
+ *
+ * Options: -t SECONDS per storm (default 2), -r NAME of a storm
+ *
+ * Timeout: 120
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+
+#include "guest_memfd_private.h"
+
+#define MAX_VCPUS	4
+#define NR_CONVERTERS	2
+#define NR_PAGES	64
+#define HALF_PAGES	(NR_PAGES / NR_CONVERTERS)
+#define SLOT		5
+#define GPA		0x10000000ul
+#define PRIVATE		KVM_MEMORY_ATTRIBUTE_PRIVATE
+
+/* Every eighth page is the host's, the others belong to one vCPU each. */
+#define HOST_STRIDE	8
+#define HOST_ID		0x80ul
+
+/* A token names who wrote it, and grows. */
+#define TOKEN_SHIFT	56
+
+struct storm {
+	const char *name;
+	int nr_vcpus;
+	bool dual;
+	bool punch;
+	bool delete;
+};
+
+static const struct storm storms[] = {
+	{ "1-vcpu", 1 },
+	{ "2-vcpus", 2 },
+	{ "4-vcpus", 4 },
+	{ "punch", 2, .punch = true },
+	{ "delete", 2, .delete = true },
+	{ "dual-backed", 2, .dual = true },
+};
+
+static const struct storm *storm;
+static struct kvm_vcpu *vcpus[MAX_VCPUS];
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+static uint8_t *mem;
+static int fd;
+static bool stop_storm;
+static long seconds = 2;
+static unsigned long nr_syncs, nr_steps, nr_again, nr_pages_seen;
+
+/* For the guest. */
+static uint64_t nr_vcpus;
+static bool old_allowed, zero_allowed;
+
+static bool is_host_page(uint64_t page)
+{
+	return page % HOST_STRIDE == HOST_STRIDE - 1;
+}
+
+static void guest_check(uint64_t *p, uint64_t token)
+{
+	uint64_t i, val;
+
+	for (i = 0; i < MIN_PAGE_SIZE / sizeof(*p); i++) {
+		val = READ_ONCE(p[i]);
+		if (val == token || (zero_allowed && !val))
+			continue;
+		GUEST_ASSERT_2(old_allowed && val < token &&
+			       val >> TOKEN_SHIFT == token >> TOKEN_SHIFT, val, token);
+	}
+}
+
+static void guest_check_host_page(uint64_t *p)
+{
+	uint64_t i, val;
+
+	for (i = 0; i < MIN_PAGE_SIZE / sizeof(*p); i++) {
+		val = READ_ONCE(p[i]);
+		GUEST_ASSERT_2(!val || val >> TOKEN_SHIFT == HOST_ID, val, i);
+	}
+}
+
+static void guest_code(uint64_t id)
+{
+	uint64_t token = id << TOKEN_SHIFT, page, i;
+
+	for (;;) {
+		token++;
+		for (page = id - 1; page < NR_PAGES; page += nr_vcpus) {
+			uint64_t *p = (uint64_t *)(GPA + page * MIN_PAGE_SIZE);
+
+			if (is_host_page(page)) {
+				guest_check_host_page(p);
+				continue;
+			}
+			for (i = 0; i < MIN_PAGE_SIZE / sizeof(*p); i++)
+				WRITE_ONCE(p[i], token);
+			guest_check(p, token);
+		}
+		/* What was written before all those conversions. */
+		for (page = id - 1; page < NR_PAGES; page += nr_vcpus)
+			if (!is_host_page(page))
+				guest_check((uint64_t *)(GPA + page * MIN_PAGE_SIZE), token);
+		GUEST_SYNC(token);
+	}
+}
+
+static void handle_exit(struct kvm_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	struct ucall uc;
+
+	if (run->exit_reason == KVM_EXIT_MMIO && storm->delete) {
+		memset(run->mmio.data, 0, sizeof(run->mmio.data));
+		return;
+	}
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_SYNC:
+		__atomic_fetch_add(&nr_syncs, 1, __ATOMIC_RELAXED);
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT_2(uc, "read 0x%lx, expected 0x%lx");
+		break;
+	default:
+		TEST_FAIL("Exit reason %u (%s)", run->exit_reason,
+			  exit_reason_str(run->exit_reason));
+	}
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct kvm_pre_fault_memory range;
+	struct kvm_vcpu *vcpu = arg;
+	int i;
+
+	for (i = 0; !READ_ONCE(stop_storm); i++) {
+		if (i % 4 == 3) {
+			range = (struct kvm_pre_fault_memory) { .gpa = GPA, .size = size };
+			if (__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range))
+				TEST_ASSERT(storm->delete, "Prefault failed, errno %d", errno);
+		}
+		if (!_vcpu_run(vcpu)) {
+			handle_exit(vcpu);
+			continue;
+		}
+		TEST_ASSERT(storm->delete && errno == EFAULT &&
+			    vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT,
+			    "KVM_RUN failed, errno %d, exit reason %u", errno,
+			    vcpu->run->exit_reason);
+		sched_yield();
+	}
+	errno = 0;
+	return NULL;
+}
+
+static __thread sigjmp_buf sigbus_jmp;
+
+static void sigbus_handler(int sig)
+{
+	siglongjmp(sigbus_jmp, sig);
+}
+
+/* Copy a page from or to guest memory; false if it was private at some point. */
+static bool try_copy(uint64_t *to, const uint64_t *from)
+{
+	size_t i;
+
+	if (sigsetjmp(sigbus_jmp, 1))
+		return false;
+	for (i = 0; i < page_size / sizeof(*to); i++)
+		WRITE_ONCE(to[i], READ_ONCE(from[i]));
+	return true;
+}
+
+static int convert(uint64_t first, uint64_t nr, bool private, bool by_gfn)
+{
+	uint64_t attrs = private ? PRIVATE : 0;
+
+	if (by_gfn)
+		return __vm_set_attributes(vm, GPA + first * page_size, nr * page_size, attrs);
+	return __gmem_set_attributes(fd, first * page_size, nr * page_size, attrs, NULL);
+}
+
+/* Each thread has a part of the file, of which it knows the state. */
+static void *convert_thread(void *arg)
+{
+	unsigned int seed = (uintptr_t)arg * 7919;
+	uint64_t *page = gmem_anonymous(page_size);
+	uint64_t base = (uintptr_t)arg * HALF_PAGES, first, nr, i;
+	bool private;
+
+	while (!READ_ONCE(stop_storm)) {
+		first = base + rand_r(&seed) % HALF_PAGES;
+		nr = 1 + rand_r(&seed) % (base + HALF_PAGES - first);
+		/* Without a pause such faults would only ever be repeated. */
+		if (storm->dual)
+			usleep(200);
+		private = rand_r(&seed) % 2;
+		__atomic_fetch_add(&nr_steps, 1, __ATOMIC_RELAXED);
+		if (storm->punch && rand_r(&seed) % 4 == 0)
+			gmem_punch(fd, first * page_size, nr * page_size);
+		if (convert(first, nr, private, storm->dual || rand_r(&seed) % 2)) {
+			TEST_ASSERT(private && errno == EAGAIN, "errno %d", errno);
+			__atomic_fetch_add(&nr_again, 1, __ATOMIC_RELAXED);
+			continue;
+		}
+		/* By gfn while the slot is away does nothing to the file. */
+		for (i = first; !storm->dual && !storm->delete && i < first + nr; i++)
+			TEST_ASSERT(try_copy(page, (void *)mem + i * page_size) == !private,
+				    "Page %lu is %s", i, private ? "shared" : "private");
+	}
+	errno = 0;
+	ASSERT_OK(munmap(page, page_size));
+	return NULL;
+}
+
+static void check_page(uint64_t page, const uint64_t *data)
+{
+	uint64_t id = is_host_page(page) ? HOST_ID : page % nr_vcpus + 1, i;
+
+	for (i = 0; i < page_size / sizeof(*data); i++)
+		TEST_ASSERT(!data[i] || data[i] >> TOKEN_SHIFT == id,
+			    "Page %lu holds 0x%lx", page, data[i]);
+}
+
+static void *look_thread(void *arg)
+{
+	uint64_t *data = gmem_anonymous(page_size);
+	uint64_t page, i, token = HOST_ID << TOKEN_SHIFT;
+
+	while (!READ_ONCE(stop_storm)) {
+		token++;
+		for (page = 0; page < NR_PAGES; page++) {
+			uint64_t *p = (void *)mem + page * page_size;
+
+			if (try_copy(data, p)) {
+				check_page(page, data);
+				nr_pages_seen++;
+			}
+			for (i = 0; i < page_size / sizeof(*data); i++)
+				data[i] = token;
+			if (is_host_page(page))
+				try_copy(p, data);
+		}
+	}
+	ASSERT_OK(munmap(data, page_size));
+	return NULL;
+}
+
+static void set_slot(size_t len)
+{
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, len,
+				   len ? mem : NULL, fd, 0);
+}
+
+static void *slot_thread(void *arg)
+{
+	while (!READ_ONCE(stop_storm)) {
+		set_slot(0);
+		set_slot(size);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void start_vm(void)
+{
+	int i;
+
+	nr_vcpus = storm->nr_vcpus;
+	old_allowed = storm->dual || storm->delete;
+	zero_allowed = storm->dual || storm->delete || storm->punch;
+	vm_type = KVM_X86_SW_PROTECTED_VM;
+	vm = vm_create_with_vcpus(nr_vcpus, guest_code, vcpus);
+	virt_map(vm, GPA, GPA, NR_PAGES);
+	fd = vm_create_guest_memfd(vm, size, storm->dual ? 0 : GMEM_SHARED);
+	mem = storm->dual ? gmem_anonymous(size) : gmem_mmap(fd, 0, size);
+	set_slot(size);
+	sync_global_to_guest(vm, nr_vcpus);
+	sync_global_to_guest(vm, old_allowed);
+	sync_global_to_guest(vm, zero_allowed);
+	for (i = 0; i < nr_vcpus; i++)
+		vcpu_args_set(vcpus[i], 1, (uint64_t)i + 1);
+}
+
+static void run_storm(void)
+{
+	pthread_t threads[MAX_VCPUS + NR_CONVERTERS + 2];
+	uintptr_t i;
+	int nr = 0;
+
+	nr_syncs = 0;
+	nr_steps = 0;
+	nr_again = 0;
+	nr_pages_seen = 0;
+	stop_storm = false;
+	start_vm();
+	for (i = 0; i < nr_vcpus; i++)
+		pthread_create(&threads[nr++], NULL, vcpu_thread, vcpus[i]);
+	for (i = 0; i < NR_CONVERTERS; i++)
+		pthread_create(&threads[nr++], NULL, convert_thread, (void *)i);
+	pthread_create(&threads[nr++], NULL, look_thread, NULL);
+	if (storm->delete)
+		pthread_create(&threads[nr++], NULL, slot_thread, NULL);
+
+	sleep(seconds);
+	WRITE_ONCE(stop_storm, true);
+	while (nr--)
+		pthread_join(threads[nr], NULL);
+	kvm_vm_free(vm);
+	ASSERT_OK(munmap(mem, size));
+	close(fd);
+	ksft_print_msg("%s: %lu guest rounds, %lu conversions, %lu EAGAIN, %lu pages seen\n",
+		       storm->name, nr_syncs, nr_steps, nr_again, nr_pages_seen);
+	TEST_ASSERT(nr_syncs && nr_steps > nr_again && nr_pages_seen,
+		    "The guest or the host made no progress");
+}
+
+int main(int argc, char *argv[])
+{
+	struct sigaction sa = { .sa_handler = sigbus_handler };
+	const char *only = NULL;
+	int opt, i, nr = 0;
+
+	while ((opt = getopt(argc, argv, "t:r:")) != -1) {
+		if (opt == 't')
+			seconds = atoi(optarg);
+		else if (opt == 'r')
+			only = optarg;
+		else
+			return KSFT_FAIL;
+	}
+	TEST_ASSERT(seconds > 0, "-t takes a number of seconds");
+
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+	gmem_require_protected_vms();
+	ASSERT_OK(sigaction(SIGBUS, &sa, NULL));
+
+	for (i = 0; i < ARRAY_SIZE(storms); i++)
+		nr += !only || !strcmp(only, storms[i].name);
+	setbuf(stdout, NULL);
+	ksft_print_header();
+	ksft_set_plan(nr);
+	for (i = 0; i < ARRAY_SIZE(storms); i++) {
+		storm = &storms[i];
+		if (only && strcmp(only, storm->name))
+			continue;
+		run_storm();
+		ksft_test_result_pass("%s\n", storm->name);
+	}
+	ksft_finished();
+	return 0;
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * guest_memfd: memory attributes, i.e. what is private and what is shared
+ *
+ * There are two places that hold the state of guest memory:
+ *
+ * - The file of a gmem-only slot holds the state of its pages.  A conversion
+ *   happens in place: the page and its content stay.
+ * - The virtual machine holds the state of all gfns that no such file backs.
+ *   There a private gfn uses the slot's guest_memfd, a shared one its
+ *   userspace_addr, and a conversion exchanges one memory for the other.
+ *
+ * KVM_SET_MEMORY_ATTRIBUTES, which speaks of gfns, acts on both: on the virtual
+ * machine's set for the whole range, and on the files that show in it at the
+ * moment.  While such a file backs a gfn the set is not consulted for it; it
+ * counts again when the slot is gone.  KVM_SET_MEMORY_ATTRIBUTES2, which speaks
+ * of offsets, acts on its file.
+ *
+ * All or nothing: what can fail for a reason that user space may cause comes
+ * first, and is undone if it fails half-way.
+ */
+#include <linux/kvm_host.h>
+#include <linux/sizes.h>
+#include <linux/uaccess.h>
+
+#include "gmem.h"
+
+/* The largest page that may cover gfns around a change. */
+#define KVM_MAX_BLOCK	(SZ_1G >> PAGE_SHIFT)
+
+bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
+{
+	unsigned long first, last;
+
+	if (!kvm_has_private_mem(kvm))
+		return true;
+
+	gfn &= ~(npages - 1);
+	guest_memory_ranges_find(&kvm->private_gfns, gfn, &first, &last);
+
+	return last >= gfn + npages - 1;
+}
+
+/* Is all of [start, end) in the set, or none of it? */
+static bool kvm_gfns_have_state(struct kvm *kvm, gfn_t start, gfn_t end,
+				bool private)
+{
+	unsigned long first, last;
+
+	return guest_memory_ranges_find(&kvm->private_gfns, start, &first,
+					&last) == private && last >= end - 1;
+}
+
+/* The part of [start, end) that @slot shows. */
+static gfn_t kvm_slot_clamp(const struct kvm_memory_slot *slot, gfn_t start,
+			    gfn_t end, gfn_t *clamped_end)
+{
+	*clamped_end = min_t(gfn_t, end, slot->base_gfn + slot->npages);
+	return max_t(gfn_t, start, slot->base_gfn);
+}
+
+/*
+ * Bracket a change of the set for [start, end) towards the guest.  A fault next
+ * to the range might install a huge page that reaches into it, hence the
+ * neighbourhood is kept out as well.
+ */
+static void kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
+				   bool begin)
+{
+	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
+	gfn_t wide_start = round_down(start, KVM_MAX_BLOCK);
+	gfn_t wide_end = round_up(end, KVM_MAX_BLOCK);
+	struct kvm_memslot_iter iter;
+
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
+		struct kvm_memory_slot *slot = iter.slot;
+		gfn_t s, e, hva_start, hva_end;
+
+		if (kvm_slot_is_gmem_only(slot))
+			continue;
+
+		s = kvm_slot_clamp(slot, wide_start, wide_end, &e);
+		hva_start = slot->userspace_addr + ((s - slot->base_gfn) << PAGE_SHIFT);
+		hva_end = slot->userspace_addr + ((e - slot->base_gfn) << PAGE_SHIFT);
+
+		if (!begin) {
+			kvm_gmem_bracket_end(kvm, hva_start, hva_end);
+			continue;
+		}
+
+		kvm_gmem_bracket_begin(kvm, hva_start, hva_end);
+		s = kvm_slot_clamp(slot, start, end, &e);
+		kvm_gmem_zap(kvm, slot, s, e);
+	}
+}
+
+/* Change the virtual machine's own set. */
+static int kvm_set_private_gfns(struct kvm *kvm, gfn_t start, gfn_t end,
+				bool private)
+{
+	int r;
+
+	if (kvm_gfns_have_state(kvm, start, end, private))
+		return 0;
+
+	kvm_attributes_bracket(kvm, start, end, true);
+	r = guest_memory_ranges_set(&kvm->private_gfns, start, end - 1, private,
+				    GFP_KERNEL_ACCOUNT);
+	kvm_attributes_bracket(kvm, start, end, false);
+
+	return r;
+}
+
+/* Convert the part of [start, end) that a gmem-only slot shows, in place. */
+static int kvm_convert_slot(const struct kvm_memory_slot *slot, gfn_t start,
+			    gfn_t end, bool private, gfp_t gfp)
+{
+	struct kvm_gmem_binding *bind = slot->gmem;
+	pgoff_t offset = bind->node.start - slot->base_gfn;
+	pgoff_t unused;
+
+	start = kvm_slot_clamp(slot, start, end, &end);
+
+	return guest_memory_convert(bind->inode, start + offset, end + offset,
+				    private, gfp, &unused);
+}
+
+/* Remember in @before which gfns of the range were private, in slot @slot. */
+static int kvm_remember_slot(const struct kvm_memory_slot *slot, gfn_t start,
+			     gfn_t end, struct guest_memory_ranges *before)
+{
+	struct kvm_gmem_binding *bind = slot->gmem;
+	pgoff_t offset = bind->node.start - slot->base_gfn;
+	pgoff_t index, last;
+	int r = 0;
+
+	start = kvm_slot_clamp(slot, start, end, &end);
+
+	for (index = start + offset; index < end + offset && !r;
+	     index = last + 1) {
+		bool private = guest_memory_find_state(bind->inode, index, &last);
+
+		last = min_t(pgoff_t, last, end + offset - 1);
+		if (private)
+			r = guest_memory_ranges_set(before, index - offset,
+						    last - offset, true,
+						    GFP_KERNEL_ACCOUNT);
+		cond_resched();
+	}
+
+	return r;
+}
+
+/*
+ * Give the gfns [start, end) back the state in @before.  Only ever makes memory
+ * shared, which nobody can prevent; hence it must not fail for memory either.
+ */
+static void kvm_restore_slots(struct kvm *kvm, gfn_t start, gfn_t end,
+			      struct guest_memory_ranges *before)
+{
+	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
+	struct kvm_memslot_iter iter;
+	unsigned long first, last;
+	gfn_t gfn, run_end;
+
+	for (gfn = start; gfn < end; gfn = run_end) {
+		bool private = guest_memory_ranges_find(before, gfn, &first,
+							&last);
+
+		run_end = last < end - 1 ? last + 1 : end;
+		if (private)
+			continue;
+
+		kvm_for_each_memslot_in_gfn_range(&iter, slots, gfn, run_end)
+			if (kvm_slot_is_gmem_only(iter.slot))
+				kvm_convert_slot(iter.slot, gfn, run_end, false,
+						 GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	}
+}
+
+static int kvm_make_private(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
+	struct guest_memory_ranges before;
+	struct kvm_memslot_iter iter;
+	gfn_t done = start;
+	int r = 0;
+
+	guest_memory_ranges_init(&before);
+
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
+		if (!kvm_slot_is_gmem_only(iter.slot))
+			continue;
+
+		r = kvm_remember_slot(iter.slot, start, end, &before);
+		if (!r)
+			r = kvm_convert_slot(iter.slot, start, end, true,
+					     GFP_KERNEL_ACCOUNT);
+		if (r)
+			goto undo;
+		kvm_slot_clamp(iter.slot, start, end, &done);
+	}
+
+	r = kvm_set_private_gfns(kvm, start, end, true);
+undo:
+	if (r)
+		kvm_restore_slots(kvm, start, done, &before);
+	guest_memory_ranges_destroy(&before);
+
+	return r;
+}
+
+static int kvm_make_shared(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
+	struct kvm_memslot_iter iter;
+	int r;
+
+	r = kvm_set_private_gfns(kvm, start, end, false);
+	if (r)
+		return r;
+
+	/* The only reason to fail here would be memory for the state. */
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end)
+		if (kvm_slot_is_gmem_only(iter.slot))
+			kvm_convert_slot(iter.slot, start, end, false,
+					 GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+
+	return 0;
+}
+
+/* Common to both ioctls. */
+static int kvm_check_mem_attributes(struct kvm *kvm, u64 attributes, u64 flags)
+{
+	u64 valid = kvm_has_private_mem(kvm) ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+
+	return flags || (attributes & ~valid) ? -EINVAL : 0;
+}
+
+int kvm_ioctl_set_mem_attributes(struct kvm *kvm, void __user *argp)
+{
+	struct kvm_memory_attributes attrs;
+	gfn_t start, end;
+	int r;
+
+	if (copy_from_user(&attrs, argp, sizeof(attrs)))
+		return -EFAULT;
+
+	r = kvm_check_mem_attributes(kvm, attrs.attributes, attrs.flags);
+	if (r)
+		return r;
+
+	if (!attrs.size || attrs.address + attrs.size < attrs.address ||
+	    !PAGE_ALIGNED(attrs.address) || !PAGE_ALIGNED(attrs.size))
+		return -EINVAL;
+
+	/* All of its memory is shared, and stays so. */
+	if (!kvm_has_private_mem(kvm))
+		return 0;
+
+	start = attrs.address >> PAGE_SHIFT;
+	end = start + (attrs.size >> PAGE_SHIFT);
+
+	mutex_lock(&kvm->slots_lock);
+	if (attrs.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE)
+		r = kvm_make_private(kvm, start, end);
+	else
+		r = kvm_make_shared(kvm, start, end);
+	mutex_unlock(&kvm->slots_lock);
+
+	return r;
+}
+
+long kvm_gmem_ioctl_set_attributes2(struct kvm *kvm, struct inode *inode,
+				    void __user *argp)
+{
+	struct kvm_memory_attributes2 attrs;
+	pgoff_t error = 0;
+	int r;
+
+	if (copy_from_user(&attrs, argp, sizeof(attrs)))
+		return -EFAULT;
+
+	r = kvm_check_mem_attributes(kvm, attrs.attributes, attrs.flags);
+	if (r)
+		return r;
+
+	/* Only a file that the host may map has a state of its own. */
+	if (!kvm_has_private_mem(kvm) ||
+	    memchr_inv(attrs.reserved, 0, sizeof(attrs.reserved)) ||
+	    !(guest_memory_flags(inode) & GUEST_MEMORY_MAPPABLE))
+		return -EINVAL;
+
+	r = guest_memory_check_range(i_size_read(inode), attrs.offset,
+				     attrs.size);
+	if (r)
+		return r;
+
+	/* Not while KVM_SET_MEMORY_ATTRIBUTES may undo what it did to the file. */
+	mutex_lock(&kvm->slots_lock);
+	r = guest_memory_convert(inode, attrs.offset >> PAGE_SHIFT,
+				 (attrs.offset + attrs.size) >> PAGE_SHIFT,
+				 attrs.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE,
+				 GFP_KERNEL_ACCOUNT, &error);
+	mutex_unlock(&kvm->slots_lock);
+	if (!r)
+		return 0;
+
+	attrs.error_offset = (u64)error << PAGE_SHIFT;
+	if (copy_to_user(argp, &attrs, sizeof(attrs)))
+		return -EFAULT;
+
+	return r;
+}
+
+void kvm_gmem_init_vm(struct kvm *kvm, bool private)
+{
+	kvm->has_private_mem = private;
+	guest_memory_ranges_init(&kvm->private_gfns);
+}
+
+void kvm_gmem_destroy_vm(struct kvm *kvm)
+{
+	guest_memory_ranges_destroy(&kvm->private_gfns);
+}
