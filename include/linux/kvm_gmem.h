@@ -409,8 +409,8 @@ int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
  * @ioctl:	ioctl number
  * @argp:	its argument in user space
  *
- * KVM_CREATE_GUEST_MEMFD (0xd4) and KVM_SET_USER_MEMORY_REGION2 (0x49), with
- * the numbers of Linux 6.8.
+ * KVM_CREATE_GUEST_MEMFD (0xd4), KVM_SET_USER_MEMORY_REGION2 (0x49) and
+ * KVM_SET_MEMORY_ATTRIBUTES (0xd2), with the numbers of Linux 6.8.
  *
  * Context: process of kvm->mm, no locks held.
  * Return: the result of the ioctl; -ENOTTY if it is none of guest_memfd's.
