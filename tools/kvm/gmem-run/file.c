@@ -36,7 +36,7 @@ int gmem_file_create(int vm_fd, u64 size)
 }
 
 /* The pointer is good until another file is added or one is closed. */
-struct gmem_file *gmem_file_add(int fd, bool owned)
+struct gmem_file *gmem_file_add(int fd, int vm_fd, bool owned)
 {
 	struct gmem_file *file;
 	struct stat st;
@@ -50,13 +50,20 @@ struct gmem_file *gmem_file_add(int fd, bool owned)
 	file->ino = st.st_ino;
 	file->size = (u64)st.st_size;
 	file->fd = fd;
+	file->vm_fd = vm_fd;
 	file->owned = owned;
 	return file;
 }
 
 void gmem_file_forget(struct gmem_file *file)
 {
+	gmem_convert_forget(file);
 	gmem_vec_remove(&files, (size_t)(file - (struct gmem_file *)files.data));
+}
+
+struct gmem_file *gmem_file_at(size_t i)
+{
+	return i < files.nr ? gmem_vec_at(&files, i) : NULL;
 }
 
 struct gmem_file *gmem_file_find(dev_t dev, ino_t ino)

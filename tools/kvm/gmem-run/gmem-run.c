@@ -36,6 +36,8 @@ struct run {
 	bool list;
 	bool verbose;
 	bool require;
+	bool protected;
+	const char *from;
 	const char *report;
 	char **argv;
 };
@@ -48,6 +50,12 @@ static const char usage[] =
 "  -v, --verbose      say what is done while it is done\n"
 "  -r, --require      stop when writable RAM cannot be taken over\n"
 "  -R, --report FILE  write one line per event to FILE\n"
+"  -p, --protected    make the VM a software-protected one, whose memory no\n"
+"                     process of the host can reach; implies --require\n"
+"  -P, --private-from WHEN\n"
+"                     with --protected: when memory becomes private; run:\n"
+"                     before a vCPU runs (default), io:PORT: when the guest\n"
+"                     writes to the I/O port, guest: when the guest asks\n"
 "  -h, --help         show this text\n"
 "\n"
 "The VMM must be a 64-bit program that is linked dynamically.\n"
@@ -67,6 +75,19 @@ static void __noreturn die(int status, const char *fmt, ...)
 	exit(status);
 }
 
+static void check_protected(struct run *run)
+{
+	struct gmem_private_from from;
+
+	if (run->from && !run->protected)
+		die(EXIT_USAGE, "--private-from needs --protected");
+	if (!run->from)
+		run->from = "run";
+	if (!gmem_private_from_parse(run->from, &from))
+		die(EXIT_USAGE, "--private-from: '%s' is none of run, io:PORT and guest",
+		    run->from);
+}
+
 static void parse(struct run *run, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -74,12 +95,14 @@ static void parse(struct run *run, int argc, char **argv)
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "require", no_argument, NULL, 'r' },
 		{ "report", required_argument, NULL, 'R' },
+		{ "protected", no_argument, NULL, 'p' },
+		{ "private-from", required_argument, NULL, 'P' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+lvrR:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+lvrR:pP:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'l':
 			run->list = true;
@@ -93,6 +116,13 @@ static void parse(struct run *run, int argc, char **argv)
 		case 'R':
 			run->report = optarg;
 			break;
+		case 'p':
+			run->protected = true;
+			run->require = true;
+			break;
+		case 'P':
+			run->from = optarg;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			exit(EXIT_SUCCESS);
@@ -101,6 +131,7 @@ static void parse(struct run *run, int argc, char **argv)
 			exit(EXIT_USAGE);
 		}
 	}
+	check_protected(run);
 	run->argv = argv + optind;
 	if (!*run->argv)
 		die(EXIT_USAGE, "no VMM given, see 'gmem-run --help'");
@@ -239,6 +270,9 @@ static void set_environment(const struct run *run)
 	setenv(GMEM_ENV_OPTIONS, options, 1);
 	setenv(GMEM_ENV_PID, pid, 1);
 	unsetenv(GMEM_ENV_REPORT);
+	unsetenv(GMEM_ENV_PROTECTED);
+	if (run->protected)
+		setenv(GMEM_ENV_PROTECTED, run->from, 1);
 	if (run->report)
 		set_report(run->report);
 

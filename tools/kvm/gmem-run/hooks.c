@@ -32,10 +32,21 @@ static int finish(int ret, int saved)
 
 static int create_vm(int fd, unsigned long request, void *arg)
 {
-	int ret = gmem_sys_ioctl(fd, request, arg);
+	int ret = gmem_protect_create_vm(fd, request, arg);
 
 	if (ret >= 0 && gmem_lock()) {
 		gmem_vm_created(ret);
+		gmem_unlock();
+	}
+	return ret;
+}
+
+static int create_vcpu(int fd, unsigned long request, void *arg)
+{
+	int ret = gmem_sys_ioctl(fd, request, arg);
+
+	if (ret >= 0 && gmem_options.protected && gmem_lock()) {
+		gmem_vcpu_created(ret, fd);
 		gmem_unlock();
 	}
 	return ret;
@@ -74,6 +85,16 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	case KVM_SET_USER_MEMORY_REGION:
 	case KVM_SET_USER_MEMORY_REGION2:
 		return finish(set_region(fd, (u32)request, arg), saved);
+	case KVM_RUN:
+		return finish(gmem_run(fd, request, arg), saved);
+	case KVM_CREATE_VCPU:
+		return finish(create_vcpu(fd, request, arg), saved);
+	case KVM_CHECK_EXTENSION:
+		return finish(gmem_protect_capability(fd, request, arg), saved);
+#ifdef __x86_64__
+	case KVM_SET_CPUID2:
+		return finish(gmem_cpuid_set(fd, request, arg), saved);
+#endif
 	default:
 		return finish(gmem_sys_ioctl(fd, request, arg), saved);
 	}
@@ -93,6 +114,7 @@ static void forget_range(const void *addr, size_t len)
 	gmem_extent_unmapped(start, end);
 	gmem_backing_unmapped(start, end);
 	gmem_file_unmapped(start, end);
+	gmem_vcpu_unmapped(start, end);
 }
 
 /*
@@ -129,6 +151,8 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd,
 		forget_range(at, len);
 		if (flags & MAP_ANONYMOUS && !(flags & MAP_SHARED))
 			gmem_extent_mapped((uintptr_t)at, (uintptr_t)at + len);
+		else if (!offset)
+			gmem_vcpu_mapped(fd, at);
 	}
 	gmem_unlock();
 	return at;

@@ -34,11 +34,20 @@ void gmem_options_read(void)
 	const char *list = getenv(GMEM_ENV_OPTIONS);
 	const char *report = getenv(GMEM_ENV_REPORT);
 	const char *pid = getenv(GMEM_ENV_PID);
+	const char *from = getenv(GMEM_ENV_PROTECTED);
 
 	if (list) {
 		gmem_options.list = has_option(list, "list");
 		gmem_options.verbose = has_option(list, "verbose");
 		gmem_options.require = has_option(list, "require");
+	}
+	if (from) {
+		gmem_options.protected = true;
+		gmem_options.require = true;
+		/* Not from the launcher, which has checked it. */
+		if (!gmem_private_from_parse(from, &gmem_options.from))
+			gmem_stop("%s: '%s' is not understood",
+				  GMEM_ENV_PROTECTED, from);
 	}
 	if (report && *report)
 		gmem_options.report = strdup(report);
@@ -56,6 +65,7 @@ void gmem_options_forget(void)
 	unsetenv(GMEM_ENV_OPTIONS);
 	unsetenv(GMEM_ENV_REPORT);
 	unsetenv(GMEM_ENV_PID);
+	unsetenv(GMEM_ENV_PROTECTED);
 	if (!preload)
 		return;
 	preload += strcspn(preload, SEPARATORS);

@@ -19,12 +19,15 @@
  *   anonymous mappings are remembered.
  * - A page of a file has one binding. A slot that shows it a second time stays
  *   an ordinary slot, on the file's mapping: an alias.
+ * - With --protected, memory that cannot be private ends the VMM: no VM runs
+ *   with less protection than was asked for.
  *
  * Vocabulary: "end" is exclusive. "taken over" means that the block's pages
  * are in a guest_memfd; "bound" means that a slot is registered with it.
  *
  * Locking: gmem_lock() serialises everything. It is held across fork(), and a
- * thread that holds it passes straight through the interposed functions.
+ * thread that holds it passes straight through the interposed functions. It is
+ * not held while a vCPU runs.
  *
  * Functions return 0 or a positive value, or a negative errno.
  */
@@ -51,6 +54,7 @@ typedef uint64_t u64;
 #define GMEM_ENV_OPTIONS	"GMEM_RUN_OPTIONS"
 #define GMEM_ENV_REPORT		"GMEM_RUN_REPORT"
 #define GMEM_ENV_PID		"GMEM_RUN_PID"
+#define GMEM_ENV_PROTECTED	"GMEM_RUN_PROTECTED"
 
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define gmem_attribute(a)	__attribute__((a))
@@ -89,6 +93,20 @@ int gmem_sys_mbind(void *addr, size_t len, int mode, const unsigned long *mask,
 int gmem_sys_get_mempolicy(int *mode, unsigned long *mask, unsigned long bits,
 			   const void *addr);
 
+/* private_from.c: when the memory of a protected VM becomes private */
+enum gmem_when {
+	GMEM_WHEN_RUN,		/* before a vCPU runs */
+	GMEM_WHEN_IO,		/* when the guest writes to an I/O port */
+	GMEM_WHEN_GUEST,	/* as the guest asks for it, page by page */
+};
+
+struct gmem_private_from {
+	enum gmem_when when;
+	unsigned int port;
+};
+
+bool gmem_private_from_parse(const char *text, struct gmem_private_from *from);
+
 /* lock.c */
 bool gmem_lock(void);
 void gmem_unlock(void);
@@ -98,6 +116,8 @@ struct gmem_options {
 	bool list;
 	bool verbose;
 	bool require;
+	bool protected;
+	struct gmem_private_from from;
 	const char *report;
 	pid_t pid;
 };
@@ -112,6 +132,7 @@ void gmem_say(const char *fmt, ...) __printf(1, 2);
 void gmem_verbose(const char *fmt, ...) __printf(1, 2);
 void gmem_event(const char *fmt, ...) __printf(1, 2);
 void gmem_refuse(const char *fmt, ...) __printf(1, 2);
+void __noreturn gmem_stop(const char *fmt, ...) __printf(1, 2);
 void gmem_report_init(void);
 void gmem_report_bound(void);
 void gmem_report_at_exit(int status, void *unused);
@@ -163,6 +184,9 @@ bool gmem_fd_is(int fd, dev_t dev, ino_t ino);
  * file.c: the guest_memfds made here. An owned one replaced anonymous memory:
  * its fd is ours, and is closed when the VMM has unmapped [addr, addr + size).
  * The others replaced a memfd and live under the VMM's own fd numbers.
+ *
+ * In a protected VM, private is the state of all pages but those set in the
+ * bitmap of converted ones, which is there once there are any.
  */
 struct gmem_file {
 	dev_t dev;
@@ -171,12 +195,16 @@ struct gmem_file {
 	uintptr_t addr;
 	u64 unmapped;
 	int fd;
+	int vm_fd;
 	bool owned;
+	bool private;
+	unsigned char *converted;
 	unsigned int seals;
 };
 
 int gmem_file_create(int vm_fd, u64 size);
-struct gmem_file *gmem_file_add(int fd, bool owned);
+struct gmem_file *gmem_file_add(int fd, int vm_fd, bool owned);
+struct gmem_file *gmem_file_at(size_t i);
 void gmem_file_forget(struct gmem_file *file);
 struct gmem_file *gmem_file_of_vma(const struct gmem_vma *vma);
 struct gmem_file *gmem_file_of_fd(int fd);
@@ -247,6 +275,8 @@ struct gmem_vm {
 	int fd;
 	pid_t pid;
 	bool usable;
+	bool ran;		/* a vCPU was about to run */
+	bool private;		/* the memory was made private */
 	struct gmem_vec slots;
 };
 
@@ -260,11 +290,48 @@ extern struct gmem_totals gmem_totals;
 
 int gmem_slot_set(struct gmem_vm *vm, unsigned long request, void *arg);
 bool gmem_slot_binds(uintptr_t start, uintptr_t end);
+const struct gmem_slot *gmem_slot_alias(const struct gmem_vm *vm);
+const struct gmem_slot *gmem_slot_bound_at(const struct gmem_vm *vm, u64 gpa);
 const char *gmem_slot_kind_name(enum gmem_slot_kind kind);
 
 /* vm.c */
 void gmem_vm_created(int fd);
 struct gmem_vm *gmem_vm_find(int fd);
 struct gmem_vm *gmem_vm_at(size_t i);
+
+/* convert.c: pages become private or shared */
+int gmem_convert_file(struct gmem_file *file);
+int gmem_convert_gpa(struct gmem_vm *vm, u64 gpa, u64 size, bool private);
+bool gmem_convert_differs(struct gmem_vm *vm, u64 gpa, u64 size, bool private);
+void gmem_convert_forget(struct gmem_file *file);
+
+/* protect.c: a protected VM, and the moment its memory becomes private */
+int gmem_protect_create_vm(int fd, unsigned long request, void *arg);
+int gmem_protect_capability(int fd, unsigned long request, void *arg);
+void gmem_protect_created(struct gmem_vm *vm);
+void gmem_protect_vm(struct gmem_vm *vm);
+void gmem_protect_file(const struct gmem_vm *vm, struct gmem_file *file);
+void gmem_protect_at_exit(const struct gmem_vm *vm, int status);
+
+/* vcpu.c: the vCPUs of protected VMs */
+struct kvm_run;
+
+struct gmem_vcpu {
+	int fd;
+	int vm_fd;
+	struct kvm_run *run;
+};
+
+void gmem_vcpu_created(int fd, int vm_fd);
+void gmem_vcpu_mapped(int fd, void *addr);
+void gmem_vcpu_unmapped(uintptr_t start, uintptr_t end);
+const struct gmem_vcpu *gmem_vcpu_find(int fd);
+
+/* run.c, hypercall.c: KVM_RUN, and the exits that concern us */
+int gmem_run(int fd, unsigned long request, void *arg);
+void gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run);
+
+/* cpuid.c: what the guest is told */
+int gmem_cpuid_set(int fd, unsigned long request, void *arg);
 
 #endif /* GMEM_RUN_PRELOAD_H */

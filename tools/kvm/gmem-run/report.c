@@ -84,6 +84,14 @@ void gmem_event(const char *fmt, ...)
 	errno = saved;
 }
 
+static void __noreturn stop(void)
+{
+	gmem_say("stopping, because of --%s",
+		 gmem_options.protected ? "protected" : "require");
+	gmem_event("event=required");
+	_exit(GMEM_EXIT_REQUIRE);
+}
+
 /* Says what could not be done; under --require that is the end. */
 void gmem_refuse(const char *fmt, ...)
 {
@@ -94,9 +102,18 @@ void gmem_refuse(const char *fmt, ...)
 	va_end(ap);
 	if (!gmem_options.require)
 		return;
-	gmem_say("stopping, because of --require");
-	gmem_event("event=required");
-	_exit(GMEM_EXIT_REQUIRE);
+	stop();
+}
+
+/* What may not go on, whatever the options say. */
+void gmem_stop(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	write_line(STDERR_FILENO, PREFIX, fmt, ap);
+	va_end(ap);
+	stop();
 }
 
 static void list_slot(const struct gmem_slot *slot)
@@ -206,6 +223,9 @@ void gmem_report_at_exit(int status, void *unused)
 	for (i = 0; (vm = gmem_vm_at(i)); i++)
 		if (vm->pid == getpid())
 			report_vm(vm);
+	for (i = 0; (vm = gmem_vm_at(i)); i++)
+		if (vm->pid == getpid() && gmem_options.protected)
+			gmem_protect_at_exit(vm, status);
 	if (!status && gmem_options.require && bound_here && !*bound_here &&
 	    gmem_options.pid == getpid()) {
 		fflush(NULL);

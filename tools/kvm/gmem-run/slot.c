@@ -69,6 +69,21 @@ bool gmem_slot_binds(uintptr_t start, uintptr_t end)
 	return false;
 }
 
+const struct gmem_slot *gmem_slot_bound_at(const struct gmem_vm *vm, u64 gpa)
+{
+	size_t i;
+
+	for (i = 0; i < vm->slots.nr; i++) {
+		const struct gmem_slot *slot = gmem_vec_at(&vm->slots, i);
+		const struct kvm_userspace_memory_region2 *r = &slot->region;
+
+		if (slot->kind == GMEM_SLOT_BOUND && gpa >= r->guest_phys_addr &&
+		    gpa - r->guest_phys_addr < r->memory_size)
+			return slot;
+	}
+	return NULL;
+}
+
 static int forward(const struct call *call)
 {
 	return gmem_sys_ioctl(call->vm->fd, call->request, call->arg);
@@ -122,6 +137,38 @@ static void slot_record(struct gmem_vm *vm, const struct gmem_slot *slot)
 	say_slot(slot);
 }
 
+/*
+ * Private memory cannot be seen a second time. Before it is private, VMMs make
+ * such slots while they build the machine, and delete them again.
+ */
+static bool is_refused(const struct gmem_vm *vm, enum gmem_slot_kind kind)
+{
+	switch (kind) {
+	case GMEM_SLOT_LEFT:
+		return true;
+	case GMEM_SLOT_OWN:
+		return gmem_options.protected;
+	case GMEM_SLOT_ALIAS:
+		return vm->private;
+	default:
+		return false;
+	}
+}
+
+/* Returns a slot that keeps the VM from becoming private. */
+const struct gmem_slot *gmem_slot_alias(const struct gmem_vm *vm)
+{
+	size_t i;
+
+	for (i = 0; i < vm->slots.nr; i++) {
+		const struct gmem_slot *slot = gmem_vec_at(&vm->slots, i);
+
+		if (slot->kind == GMEM_SLOT_ALIAS)
+			return slot;
+	}
+	return NULL;
+}
+
 /* The slot becomes what the VMM asked for. */
 static int slot_leave(const struct call *call, enum gmem_slot_kind kind,
 		      const char *why)
@@ -136,7 +183,7 @@ static int slot_leave(const struct call *call, enum gmem_slot_kind kind,
 	if (ret)
 		return ret;
 	slot_record(call->vm, &slot);
-	if (kind == GMEM_SLOT_LEFT) {
+	if (is_refused(call->vm, kind)) {
 		gmem_totals.left++;
 		gmem_refuse("slot %u:%u, gpa %#llx size %#llx, is not in a guest_memfd: %s",
 			    GMEM_AS_ID(slot.region.slot),
@@ -165,6 +212,7 @@ static int slot_bind(const struct call *call,
 	slot.region.flags |= KVM_MEM_GUEST_MEMFD;
 	slot.region.guest_memfd = (u32)fd;
 	slot.region.guest_memfd_offset = backing->offset;
+	gmem_protect_file(call->vm, backing->file);
 	ret = set_region2(call->vm, &slot.region);
 	/* Also for a slot that overlaps another; then so says the forward. */
 	if (ret == -EEXIST)

@@ -152,9 +152,9 @@ static int block_copy_and_move(const struct block *block, int fd)
 	return ret;
 }
 
-static const char *block_take(const struct block *block, int fd)
+static const char *block_take(const struct block *block, int vm_fd, int fd)
 {
-	struct gmem_file *file = gmem_file_add(fd, true);
+	struct gmem_file *file = gmem_file_add(fd, vm_fd, true);
 	u64 copied = gmem_totals.copied;
 	int ret;
 
@@ -188,7 +188,7 @@ const char *gmem_take_anon(int vm_fd, const struct gmem_maps *maps,
 	fd = gmem_file_create(vm_fd, block.end - block.start);
 	if (fd < 0)
 		return strerrordesc_np(-fd);
-	why = block_take(&block, fd);
+	why = block_take(&block, vm_fd, fd);
 	if (why)
 		close(fd);
 	return why;

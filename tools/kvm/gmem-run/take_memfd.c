@@ -197,7 +197,7 @@ static const char *memfd_take(struct memfd *memfd, int vm_fd)
 	fd = gmem_file_create(vm_fd, memfd->size);
 	if (fd < 0)
 		return strerrordesc_np(-fd);
-	file = gmem_file_add(fd, false);
+	file = gmem_file_add(fd, vm_fd, false);
 	ret = file ? memfd_move(memfd, fd) : -ENOMEM;
 	if (ret) {
 		if (file)

@@ -62,4 +62,56 @@ struct kvm_create_guest_memfd {
 #define KVM_CAP_GUEST_MEMFD_FLAGS	244
 #endif
 
+#ifndef KVM_CAP_VM_TYPES
+#define KVM_CAP_VM_TYPES		235
+#endif
+
+#ifndef KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES
+#define KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES	250
+#endif
+
+#ifndef KVM_X86_SW_PROTECTED_VM
+#define KVM_X86_SW_PROTECTED_VM		1
+#endif
+
+#ifndef KVM_MEMORY_ATTRIBUTE_PRIVATE
+#define KVM_MEMORY_ATTRIBUTE_PRIVATE	_BITULL(3)
+#endif
+
+#ifndef KVM_SET_MEMORY_ATTRIBUTES2
+struct kvm_memory_attributes2 {
+	union {
+		__u64 address;
+		__u64 offset;
+	};
+	__u64 size;
+	__u64 attributes;
+	__u64 flags;
+	__u64 error_offset;
+	__u64 reserved[11];
+};
+
+#define KVM_SET_MEMORY_ATTRIBUTES2 \
+	_IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
+#endif
+
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT		39
+#endif
+
+#ifndef KVM_MEMORY_EXIT_FLAG_PRIVATE
+#define KVM_MEMORY_EXIT_FLAG_PRIVATE	_BITULL(3)
+#endif
+
+/* Of linux/kvm_para.h, which not all architectures have. */
+#define GMEM_HC_MAP_GPA_RANGE		12
+#define GMEM_HC_PAGE_SIZE		4096
+
+/* The member memory_fault of struct kvm_run, which older headers lack. */
+struct gmem_memory_fault {
+	__u64 flags;
+	__u64 gpa;
+	__u64 size;
+};
+
 #endif /* GMEM_RUN_UAPI_H */

@@ -62,13 +62,17 @@ void gmem_vm_created(int fd)
 			return;
 		}
 	}
-	vm->fd = fd;
-	vm->pid = getpid();
-	vm->slots = (struct gmem_vec)GMEM_VEC(struct gmem_slot);
+	*vm = (struct gmem_vm) {
+		.fd = fd,
+		.pid = getpid(),
+		.slots = GMEM_VEC(struct gmem_slot),
+	};
 	gmem_event("event=vm fd=%d pid=%d", fd, vm->pid);
 	vm->usable = vm_usable(fd);
 	if (!vm->usable)
 		gmem_event("event=unusable fd=%d", fd);
+	else if (gmem_options.protected)
+		gmem_protect_created(vm);
 }
 
 /* A VM that was made elsewhere, and passed to this process by its fd. */

@@ -6,7 +6,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -33,14 +35,38 @@ struct fake_slot *fake_slot(unsigned int id)
 	return NULL;
 }
 
-static int create_vm(void)
+struct fake_file *fake_file(unsigned long ino)
 {
+	size_t i;
+
+	for (i = 0; i < FAKE_FILES; i++)
+		if (fake_kvm.files[i].ino == ino)
+			return &fake_kvm.files[i];
+	return NULL;
+}
+
+/* The state of a page of a bound slot. */
+bool fake_private(unsigned int id, unsigned long page)
+{
+	struct fake_slot *slot = fake_slot(id);
+
+	page += slot->region.guest_memfd_offset / 4096;
+	return fake_file(slot->ino)->private[page];
+}
+
+static int create_vm(unsigned long type)
+{
+	if (!(fake_kvm.types >> type & 1))
+		return -EINVAL;
+	fake_kvm.vm_type = type;
 	memset(fake_kvm.slots, 0, sizeof(fake_kvm.slots));
 	return memfd_create("kvm-vm", MFD_CLOEXEC);
 }
 
 static int create_gmem(const struct kvm_create_guest_memfd *create)
 {
+	struct fake_file *file = fake_file(0);
+	struct stat st;
 	int fd;
 
 	if (fake_kvm.create_errno)
@@ -48,9 +74,12 @@ static int create_gmem(const struct kvm_create_guest_memfd *create)
 	if (create->flags != 3 || !create->size || create->size % 4096)
 		return -EINVAL;
 	fd = memfd_create(NAME, MFD_ALLOW_SEALING);
-	if (fd < 0 || syscall(SYS_ftruncate, fd, create->size))
+	if (fd < 0 || syscall(SYS_ftruncate, fd, create->size) ||
+	    fstat(fd, &st))
 		return -errno;
 	fake_kvm.nr_created++;
+	if (file)
+		file->ino = st.st_ino;
 	return fd;
 }
 
@@ -89,6 +118,9 @@ static int bind(struct fake_slot *new)
 	if (!strstr(link, NAME) || fstat((int)want->guest_memfd, &st))
 		return -EINVAL;
 	new->ino = st.st_ino;
+	if (fake_file(new->ino))
+		new->private = fake_file(new->ino)
+				->private[want->guest_memfd_offset / 4096];
 	if (want->guest_memfd_offset + want->memory_size > (u64)st.st_size)
 		return -EINVAL;
 	for (i = 0; i < FAKE_SLOTS; i++) {
@@ -170,11 +202,102 @@ static int set_region(const void *arg, size_t size)
 	return 0;
 }
 
-static int capability(long number)
+/* The VM is asked by its descriptor, /dev/kvm by -1. */
+static int capability(int fd, long number)
 {
-	if (number == KVM_CAP_USER_MEMORY2 || number == KVM_CAP_GUEST_MEMFD)
+	bool protected = fake_kvm.types >> KVM_X86_SW_PROTECTED_VM & 1;
+
+	if (fd >= 0)
+		protected = fake_kvm.vm_type;
+	switch (number) {
+	case KVM_CAP_USER_MEMORY2:
+	case KVM_CAP_GUEST_MEMFD:
 		return !!fake_kvm.caps;
-	return number == KVM_CAP_GUEST_MEMFD_FLAGS ? fake_kvm.caps : 0;
+	case KVM_CAP_GUEST_MEMFD_FLAGS:
+		return fake_kvm.caps;
+	case KVM_CAP_VM_TYPES:
+		return fake_kvm.types;
+	case KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES:
+		return protected ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	case KVM_CAP_X86_SMM:
+		return 1;
+	case KVM_CAP_MULTI_ADDRESS_SPACE:
+		return 2;
+	default:
+		return 0;
+	}
+}
+
+static int set_attributes(int fd, struct kvm_memory_attributes2 *want)
+{
+	struct fake_file *file;
+	struct stat st;
+	size_t i;
+
+	if (fstat(fd, &st))
+		return -errno;
+	file = fake_file(st.st_ino);
+	if (!file || !fake_kvm.vm_type || want->flags || !want->size ||
+	    want->attributes & ~KVM_MEMORY_ATTRIBUTE_PRIVATE ||
+	    (want->offset | want->size) & 4095 ||
+	    want->offset + want->size > (u64)st.st_size)
+		return -EINVAL;
+	if (fake_kvm.attributes_failures) {
+		if (fake_kvm.attributes_failures > 0)
+			fake_kvm.attributes_failures--;
+		want->error_offset = want->offset;
+		return -fake_kvm.attributes_errno;
+	}
+	fake_kvm.nr_converted++;
+	for (i = want->offset / 4096; i < (want->offset + want->size) / 4096; i++)
+		file->private[i] = !!want->attributes;
+	return 0;
+}
+
+static int enable(const struct kvm_enable_cap *cap)
+{
+	if (cap->cap != KVM_CAP_EXIT_HYPERCALL)
+		return -EINVAL;
+	if (fake_kvm.enable_errno)
+		return -fake_kvm.enable_errno;
+	fake_kvm.hypercalls = cap->args[0];
+	return 0;
+}
+
+/* What the VMM maps of a vCPU is a file like any other. */
+static int create_vcpu(void)
+{
+	int fd = memfd_create("kvm-vcpu", MFD_CLOEXEC);
+
+	if (fd < 0 || syscall(SYS_ftruncate, fd, 4096))
+		return -errno;
+	return fd;
+}
+
+static int run(int fd)
+{
+	struct kvm_run *run = (void *)syscall(SYS_mmap, NULL, 4096,
+					      PROT_READ | PROT_WRITE,
+					      MAP_SHARED, fd, 0);
+	int ret;
+
+	if (run == MAP_FAILED)
+		return -errno;
+	ret = fake_kvm.guest(fd, run);
+	syscall(SYS_munmap, run, 4096);
+	return ret;
+}
+
+static int set_cpuid(const struct kvm_cpuid2 *want)
+{
+	size_t size = sizeof(*want) + want->nent * sizeof(want->entries[0]);
+
+	if (want->nent > 256)
+		return -E2BIG;
+	free(fake_kvm.cpuid);
+	fake_kvm.cpuid = malloc(size);
+	memcpy(fake_kvm.cpuid, want, size);
+	return 0;
 }
 
 int gmem_sys_ioctl(int fd, unsigned long request, void *arg)
@@ -183,9 +306,19 @@ int gmem_sys_ioctl(int fd, unsigned long request, void *arg)
 
 	switch (request) {
 	case KVM_CREATE_VM:
-		return create_vm();
+		return create_vm((unsigned long)arg);
 	case KVM_CHECK_EXTENSION:
-		return capability((long)arg);
+		return capability(fd, (long)arg);
+	case KVM_CREATE_VCPU:
+		return create_vcpu();
+	case KVM_RUN:
+		return run(fd);
+	case KVM_ENABLE_CAP:
+		return enable(arg);
+	case KVM_SET_CPUID2:
+		return set_cpuid(arg);
+	case KVM_SET_MEMORY_ATTRIBUTES2:
+		return set_attributes(fd, arg);
 	case KVM_CREATE_GUEST_MEMFD:
 		return create_gmem(arg);
 	case KVM_SET_USER_MEMORY_REGION:

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Make pages private or shared, in place.
+ *
+ * It is done to the file, by offset: VMMs delete slots and make them again
+ * while the guest runs (a PC's shadow RAM), and the state has to stay with the
+ * pages. KVM cannot be asked for a state, so it is kept here as well; nobody
+ * else converts our files.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "preload.h"
+
+#define BITS	8
+
+/* A piece of a file that a range of the guest's addresses shows. */
+struct piece {
+	struct gmem_file *file;
+	u64 offset;
+	u64 size;
+};
+
+static int set_attributes(struct gmem_file *file, u64 offset, u64 size,
+			  bool private, u64 *error_offset)
+{
+	struct kvm_memory_attributes2 attributes = {
+		.offset = offset,
+		.size = size,
+		.attributes = private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+	};
+	int fd = gmem_file_fd(file);
+	int ret;
+
+	if (fd < 0)
+		return -EBADF;
+	ret = gmem_sys_ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attributes);
+	*error_offset = attributes.error_offset;
+	return ret;
+}
+
+static size_t bitmap_size(const struct gmem_file *file)
+{
+	return (file->size / gmem_page_size + BITS - 1) / BITS;
+}
+
+void gmem_convert_forget(struct gmem_file *file)
+{
+	if (file->converted)
+		gmem_sys_munmap(file->converted, bitmap_size(file));
+	file->converted = NULL;
+}
+
+static int bitmap_make(struct gmem_file *file)
+{
+	void *bitmap;
+
+	if (file->converted)
+		return 0;
+	bitmap = gmem_sys_mmap(NULL, bitmap_size(file), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			       0);
+	if (bitmap == MAP_FAILED)
+		return -ENOMEM;
+	file->converted = bitmap;
+	return 0;
+}
+
+static void bitmap_set(struct gmem_file *file, u64 page, bool on)
+{
+	unsigned char mask = (unsigned char)(1U << page % BITS);
+
+	if (on)
+		file->converted[page / BITS] |= mask;
+	else
+		file->converted[page / BITS] &= (unsigned char)~mask;
+}
+
+static bool is_private(const struct gmem_file *file, u64 page)
+{
+	unsigned int converted = 0;
+
+	if (file->converted)
+		converted = file->converted[page / BITS] >> page % BITS & 1;
+	return file->private != converted;
+}
+
+/* All of it becomes private. Returns -EAGAIN while somebody uses a page. */
+int gmem_convert_file(struct gmem_file *file)
+{
+	u64 error_offset = 0;
+	int ret;
+
+	ret = set_attributes(file, 0, file->size, true, &error_offset);
+	if (ret == -EAGAIN)
+		gmem_verbose("fd %d: the page at %#lx is in use", file->fd,
+			     error_offset);
+	if (ret)
+		return ret;
+	gmem_convert_forget(file);
+	file->private = true;
+	return 0;
+}
+
+static int convert_piece(const struct piece *piece, bool private)
+{
+	struct gmem_file *file = piece->file;
+	u64 page = piece->offset / gmem_page_size;
+	u64 end = page + piece->size / gmem_page_size;
+	u64 unused;
+	int ret = bitmap_make(file);
+
+	if (!ret)
+		ret = set_attributes(file, piece->offset, piece->size, private,
+				     &unused);
+	for (; !ret && page < end; page++)
+		bitmap_set(file, page, private != file->private);
+	return ret;
+}
+
+/* The part of [gpa, gpa + size) that lies in the slot of its first page. */
+static bool find_piece(const struct gmem_vm *vm, u64 gpa, u64 size,
+		       struct piece *piece)
+{
+	const struct gmem_slot *slot = gmem_slot_bound_at(vm, gpa);
+	u64 into;
+
+	if (!slot)
+		return false;
+	piece->file = gmem_file_find(slot->dev, slot->ino);
+	if (!piece->file)
+		return false;
+	into = gpa - slot->region.guest_phys_addr;
+	piece->offset = slot->region.guest_memfd_offset + into;
+	piece->size = slot->region.memory_size - into;
+	if (piece->size > size)
+		piece->size = size;
+	return true;
+}
+
+static bool is_aligned(u64 gpa, u64 size)
+{
+	return size && !((gpa | size) & (gmem_page_size - 1)) &&
+	       gpa + size > gpa;
+}
+
+/*
+ * Guest addresses, all of them in bound slots, else nothing is done and the
+ * result is -EINVAL. What fails in a later slot leaves those before converted;
+ * the guest that asks again gets on.
+ */
+int gmem_convert_gpa(struct gmem_vm *vm, u64 gpa, u64 size, bool private)
+{
+	struct piece piece;
+	u64 at;
+	int ret = 0;
+
+	if (!is_aligned(gpa, size))
+		return -EINVAL;
+	for (at = gpa; at < gpa + size; at += piece.size)
+		if (!find_piece(vm, at, gpa + size - at, &piece))
+			return -EINVAL;
+	for (at = gpa; !ret && at < gpa + size; at += piece.size) {
+		if (!find_piece(vm, at, gpa + size - at, &piece))
+			return -EINVAL;
+		ret = convert_piece(&piece, private);
+	}
+	gmem_event("event=convert gpa=%#lx size=%#lx private=%d result=%d",
+		   gpa, size, private, ret);
+	return ret;
+}
+
+/* Is it all in bound slots, and some of it not in that state? */
+bool gmem_convert_differs(struct gmem_vm *vm, u64 gpa, u64 size, bool private)
+{
+	bool differs = false;
+	struct piece piece;
+	u64 at;
+
+	if (!is_aligned(gpa, size))
+		return false;
+	for (at = gpa; at < gpa + size; at += piece.size) {
+		u64 page, end;
+
+		if (!find_piece(vm, at, gpa + size - at, &piece))
+			return false;
+		page = piece.offset / gmem_page_size;
+		end = page + piece.size / gmem_page_size;
+		for (; !differs && page < end; page++)
+			differs = is_private(piece.file, page) != private;
+	}
+	return differs;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tell the guest that it may ask for conversions. KVM does not, for it is user
+ * space that answers; so no VMM that does not know it does either.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "preload.h"
+
+#ifdef __x86_64__
+
+#include <asm/kvm_para.h>
+
+#ifndef KVM_FEATURE_HC_MAP_GPA_RANGE
+#define KVM_FEATURE_HC_MAP_GPA_RANGE	16
+#endif
+
+/* KVM's own limit. */
+#define MAX_ENTRIES	256
+#define LEAF_LIMIT	0x40010000
+#define LEAF_STEP	0x100
+
+struct cpuid {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entries[MAX_ENTRIES];
+};
+
+static bool is_kvm_leaf(const struct kvm_cpuid_entry2 *entry)
+{
+	return entry->function >= KVM_CPUID_SIGNATURE &&
+	       entry->function < LEAF_LIMIT &&
+	       !(entry->function % LEAF_STEP) &&
+	       !memcmp(&entry->ebx, "KVMKVMKVM\0\0", 12);
+}
+
+/* The leaves are where the signature is; behind Hyper-V's, if there are any. */
+static void advertise(struct cpuid *cpuid)
+{
+	u32 i, features = 0;
+
+	for (i = 0; i < cpuid->head.nent; i++)
+		if (is_kvm_leaf(&cpuid->entries[i]))
+			features = cpuid->entries[i].function + 1;
+	for (i = 0; features && i < cpuid->head.nent; i++)
+		if (cpuid->entries[i].function == features)
+			cpuid->entries[i].eax |=
+				1U << KVM_FEATURE_HC_MAP_GPA_RANGE;
+}
+
+int gmem_cpuid_set(int fd, unsigned long request, void *arg)
+{
+	const struct kvm_cpuid2 *want = arg;
+	struct cpuid cpuid;
+
+	/* What cannot be right is for KVM to refuse. */
+	if (!gmem_options.protected || !want || want->nent > MAX_ENTRIES)
+		return gmem_sys_ioctl(fd, request, arg);
+	memcpy(&cpuid, want, sizeof(*want) +
+	       want->nent * sizeof(cpuid.entries[0]));
+	advertise(&cpuid);
+	return gmem_sys_ioctl(fd, request, &cpuid);
+}
+
+#else
+
+int gmem_cpuid_set(int fd, unsigned long request, void *arg)
+{
+	return gmem_sys_ioctl(fd, request, arg);
+}
+
+#endif

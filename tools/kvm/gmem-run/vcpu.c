@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The vCPUs of protected VMs, and where the VMM has mapped their struct
+ * kvm_run. The mapping is the VMM's: one of ours would keep the VM alive when
+ * the VMM has closed it.
+ */
+#include "preload.h"
+
+static struct gmem_vec vcpus = GMEM_VEC(struct gmem_vcpu);
+
+static struct gmem_vcpu *find(int fd)
+{
+	size_t i;
+
+	for (i = 0; i < vcpus.nr; i++) {
+		struct gmem_vcpu *vcpu = gmem_vec_at(&vcpus, i);
+
+		if (vcpu->fd == fd)
+			return vcpu;
+	}
+	return NULL;
+}
+
+/* The number may have been another vCPU's, which is closed then. */
+void gmem_vcpu_created(int fd, int vm_fd)
+{
+	struct gmem_vcpu *vcpu = find(fd);
+
+	if (!vcpu)
+		vcpu = gmem_vec_add(&vcpus);
+	if (!vcpu)
+		gmem_stop("out of memory");
+	vcpu->fd = fd;
+	vcpu->vm_fd = vm_fd;
+	vcpu->run = NULL;
+}
+
+void gmem_vcpu_mapped(int fd, void *addr)
+{
+	struct gmem_vcpu *vcpu = find(fd);
+
+	if (vcpu)
+		vcpu->run = addr;
+}
+
+void gmem_vcpu_unmapped(uintptr_t start, uintptr_t end)
+{
+	size_t i;
+
+	for (i = 0; i < vcpus.nr; i++) {
+		struct gmem_vcpu *vcpu = gmem_vec_at(&vcpus, i);
+		uintptr_t run = (uintptr_t)vcpu->run;
+
+		if (run >= start && run < end)
+			vcpu->run = NULL;
+	}
+}
+
+/* The pointer is good until another vCPU is made. */
+const struct gmem_vcpu *gmem_vcpu_find(int fd)
+{
+	return find(fd);
+}
