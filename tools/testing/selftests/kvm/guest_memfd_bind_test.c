@@ -9,15 +9,8 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 
-#include "guest_memfd_util.h"
-
 #define NR_PAGES	8
-#define SLOT		3
-#define GPA		0x100000ul
-
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
+#include "guest_memfd_fixture.h"
 
 static int new_file(void)
 {
@@ -411,14 +404,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_vm_closed_first),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	vm = vm_create_barebones();
-	TEST_REQUIRE(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(init_barebones)

@@ -14,14 +14,8 @@
 #include "guest_memfd_fail_nth.h"
 
 #define NR_PAGES	4
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
 static int fd;
 static int new_fd = -1;
 
@@ -41,25 +35,19 @@ static void close_new(void)
 	close(new_fd);
 }
 
-static int set_slot(uint32_t flags, size_t len)
-{
-	return __vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD | flags, GPA,
-					    len, mem, fd, 0);
-}
-
 static int bind(void)
 {
-	return set_slot(0, size);
+	return __set_slot(fd, 0, size);
 }
 
 static int unbind(void)
 {
-	return set_slot(0, 0);
+	return __set_slot(fd, 0, 0);
 }
 
 static int logging_on(void)
 {
-	return set_slot(KVM_MEM_LOG_DIRTY_PAGES, size);
+	return __set_slot(fd, KVM_MEM_LOG_DIRTY_PAGES, size);
 }
 
 static void do_bind(void)
@@ -194,23 +182,13 @@ static const struct gmem_operation operations[] = {
 
 int main(int argc, char *argv[])
 {
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
+	init_sizes();
+	gmem_require_mmap();
 	gmem_require_injection();
 
-	vm = vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
-	gmem_guest_start(vcpu);
-
+	start_vm(false);
+	fd = new_memory(GMEM_SHARED);
 	gmem_sweep_all(vm, operations, ARRAY_SIZE(operations));
-
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
-	gmem_assert_vm_goes(vm);
-	ksft_finished();
-	return 0;
+	free_memory(fd);
+	return gmem_sweep_end(vm);
 }

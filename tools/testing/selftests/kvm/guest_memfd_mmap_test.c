@@ -13,28 +13,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#include "guest_memfd_util.h"
-
 #define NR_PAGES	8
-
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-
-/* A file that host and guest share, and a mapping of all of it. */
-static int new_mapped_file(uint8_t **mem)
-{
-	int fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-
-	*mem = gmem_mmap(fd, 0, size);
-	return fd;
-}
-
-static void release(int fd, uint8_t *mem)
-{
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
-}
+#include "guest_memfd_fixture.h"
 
 static const char *test_needs_the_flag(void)
 {
@@ -63,39 +43,37 @@ static const char *test_shared_only(void)
 
 static const char *test_never_executable(void)
 {
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem);
+	int fd = new_memory(GMEM_SHARED);
 
 	ASSERT_ERRNO(mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0), EPERM);
 	ASSERT_ERRNO(mprotect(mem, size, PROT_READ | PROT_EXEC), EACCES);
 	ASSERT_OK(mprotect(mem, size, PROT_NONE));
 	ASSERT_OK(mprotect(mem, size, PROT_READ | PROT_WRITE));
 	*mem = 1;
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_past_eof(void)
 {
 	int fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	uint8_t *mem = gmem_mmap(fd, 0, 2 * size);
+	uint8_t *twice = gmem_mmap(fd, 0, 2 * size);
 	uint8_t *beyond = gmem_mmap(fd, size, page_size);
 
-	TEST_ASSERT(gmem_try_write(mem + size - 1, 1), "The last byte is not there");
-	TEST_ASSERT(!gmem_try_write(mem + size, 1), "Wrote past EOF");
-	TEST_ASSERT(!gmem_try_read(mem + 2 * size - 1, NULL), "Read past EOF");
+	TEST_ASSERT(gmem_try_write(twice + size - 1, 1), "The last byte is not there");
+	TEST_ASSERT(!gmem_try_write(twice + size, 1), "Wrote past EOF");
+	TEST_ASSERT(!gmem_try_read(twice + 2 * size - 1, NULL), "Read past EOF");
 	TEST_ASSERT(!gmem_try_read(beyond, NULL), "Read past EOF");
 	ASSERT_EQ(gmem_allocated(fd), page_size);
 	ASSERT_OK(munmap(beyond, page_size));
-	ASSERT_OK(munmap(mem, 2 * size));
+	ASSERT_OK(munmap(twice, 2 * size));
 	close(fd);
 	return NULL;
 }
 
 static const char *test_private_memory_is_not_there(void)
 {
-	int fd = vm_create_guest_memfd(vm, size, GUEST_MEMFD_FLAG_MMAP);
-	uint8_t *mem = gmem_mmap(fd, 0, size);
+	int fd = new_memory(GUEST_MEMFD_FLAG_MMAP);
 
 	TEST_ASSERT(!gmem_try_read(mem, NULL), "Read private memory");
 	TEST_ASSERT(!gmem_try_write(mem, 1), "Wrote private memory");
@@ -103,27 +81,26 @@ static const char *test_private_memory_is_not_there(void)
 	gmem_fallocate(fd, 0, size);
 	TEST_ASSERT(!gmem_try_read(mem, NULL), "Read private memory");
 	ASSERT_ERRNO(madvise(mem, page_size, MADV_POPULATE_READ), EFAULT);
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_new_memory_is_zero(void)
 {
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem);
+	int fd = new_memory(GMEM_SHARED);
 
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "A new page is not zero");
 	ASSERT_EQ(gmem_allocated(fd), page_size);
 	gmem_fallocate(fd, 0, size);
 	TEST_ASSERT(gmem_is_zero(mem, size), "Allocated pages are not zero");
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_mappings_agree(void)
 {
-	uint8_t *mem, *second;
-	int fd = new_mapped_file(&mem);
+	uint8_t *second;
+	int fd = new_memory(GMEM_SHARED);
 
 	second = gmem_mmap(fd, page_size, size - page_size);
 	gmem_fill(mem, size, 1);
@@ -132,14 +109,13 @@ static const char *test_mappings_agree(void)
 	second[0]++;
 	ASSERT_EQ(mem[page_size], second[0]);
 	ASSERT_OK(munmap(second, size - page_size));
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_punch_gives_zeros(void)
 {
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem);
+	int fd = new_memory(GMEM_SHARED);
 
 	gmem_fill(mem, size, 2);
 	gmem_punch(fd, 2 * page_size, 3 * page_size);
@@ -153,42 +129,38 @@ static const char *test_punch_gives_zeros(void)
 	TEST_ASSERT(gmem_is_zero(mem, size), "The hole is not zero");
 	gmem_fill(mem, size, 3);
 	TEST_ASSERT(gmem_matches(mem, size, 3), "Cannot write to a filled hole");
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_failed_punch_keeps_data(void)
 {
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem);
+	int fd = new_memory(GMEM_SHARED);
 
 	gmem_fill(mem, size, 4);
 	ASSERT_ERRNO(__gmem_punch(fd, 1, size - 1), EINVAL);
 	ASSERT_ERRNO(__gmem_punch(fd, 0, page_size / 2), EINVAL);
 	ASSERT_ERRNO(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, size), EOPNOTSUPP);
 	TEST_ASSERT(gmem_matches(mem, size, 4), "A failed call lost data");
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static void child_write(void *arg)
 {
-	uint8_t *mem = arg;
-
 	TEST_ASSERT(gmem_matches(mem, size / 2, 5), "The child sees other data");
 	gmem_fill(mem + size / 2, size / 2, 6);
 }
 
 static const char *test_fork_shares(void)
 {
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem);
+	int fd = new_memory(GMEM_SHARED);
 
 	gmem_fill(mem, size / 2, 5);
-	gmem_in_child(child_write, mem);
+	gmem_in_child(child_write, NULL);
 	TEST_ASSERT(gmem_matches(mem + size / 2, size / 2, 6),
 		    "The parent does not see what the child wrote");
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
@@ -196,18 +168,18 @@ static const char *test_mapping_outlives_fd_and_vm(void)
 {
 	struct kvm_vm *other = vm_create_barebones();
 	int fd = vm_create_guest_memfd(other, size, GMEM_SHARED);
-	uint8_t *mem = gmem_mmap(fd, 0, size), *second;
+	uint8_t *first = gmem_mmap(fd, 0, size), *second;
 
-	gmem_fill(mem, size / 2, 7);
+	gmem_fill(first, size / 2, 7);
 	kvm_vm_free(other);
 	second = gmem_mmap(fd, 0, size);
 	gmem_punch(fd, 0, page_size);
 	TEST_ASSERT(gmem_is_zero(second, page_size), "The hole is not zero");
 	close(fd);
 
-	gmem_fill(mem, size, 8);
+	gmem_fill(first, size, 8);
 	TEST_ASSERT(gmem_matches(second, size, 8), "Two mappings differ");
-	ASSERT_OK(munmap(mem, size));
+	ASSERT_OK(munmap(first, size));
 	ASSERT_OK(munmap(second, size));
 	return NULL;
 }
@@ -218,8 +190,7 @@ static const char *test_madvise_keeps_data(void)
 		MADV_DONTNEED, MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED,
 		MADV_RANDOM, MADV_NORMAL, MADV_POPULATE_WRITE,
 	};
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem), i;
+	int fd = new_memory(GMEM_SHARED), i;
 
 	gmem_fill(mem, size, 9);
 	for (i = 0; i < ARRAY_SIZE(advice); i++) {
@@ -232,14 +203,13 @@ static const char *test_madvise_keeps_data(void)
 	}
 	ASSERT_OK(posix_fadvise(fd, 0, size, POSIX_FADV_DONTNEED));
 	TEST_ASSERT(gmem_matches(mem, size, 9), "fadvise lost data");
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_madvise_results(void)
 {
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem);
+	int fd = new_memory(GMEM_SHARED);
 
 	if (thp_configured())
 		ASSERT_OK(madvise(mem, size, MADV_HUGEPAGE));
@@ -252,17 +222,16 @@ static const char *test_madvise_results(void)
 	gmem_fill(mem, size, 10);
 	ASSERT_OK(madvise(mem, page_size, MADV_REMOVE));
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "MADV_REMOVE left data");
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_mlock(void)
 {
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem);
+	int fd = new_memory(GMEM_SHARED);
 
 	if (mlock(mem, size)) {
-		release(fd, mem);
+		free_memory(fd);
 		return "mlock is not permitted";
 	}
 	ASSERT_EQ(gmem_allocated(fd), size);
@@ -270,16 +239,15 @@ static const char *test_mlock(void)
 	gmem_punch(fd, 0, page_size);
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "The hole is not zero");
 	ASSERT_OK(munlock(mem, size));
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_kernel_access(void)
 {
-	uint8_t *mem, *copy = ASSERT_OK(mmap(NULL, size, PROT_READ | PROT_WRITE,
-					     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	uint8_t *copy = gmem_anonymous(size);
 	struct iovec local = { copy, size }, remote;
-	int fd = new_mapped_file(&mem), p[2];
+	int fd = new_memory(GMEM_SHARED), p[2];
 
 	ASSERT_OK(pipe(p));
 	gmem_fill(mem, size, 12);
@@ -299,22 +267,21 @@ static const char *test_kernel_access(void)
 	close(p[0]);
 	close(p[1]);
 	ASSERT_OK(munmap(copy, size));
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_mremap(void)
 {
-	uint8_t *mem, *to = ASSERT_OK(mmap(NULL, size, PROT_NONE,
-					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	int fd = new_mapped_file(&mem);
+	uint8_t *to = gmem_anonymous(size);
+	int fd = new_memory(GMEM_SHARED);
 
 	gmem_fill(mem, size, 15);
 	mem = ASSERT_OK(mremap(mem, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to));
 	TEST_ASSERT(gmem_matches(mem, size, 15), "mremap() lost data");
 	gmem_punch(fd, 0, size);
 	TEST_ASSERT(gmem_is_zero(mem, size), "A moved mapping shows old data");
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
@@ -324,19 +291,18 @@ static const char *test_no_userfaultfd(void)
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC), fd;
-	uint8_t *mem;
 
 	if (uffd < 0)
 		return "userfaultfd is not available";
 
-	fd = new_mapped_file(&mem);
+	fd = new_memory(GMEM_SHARED);
 	reg.range.start = (uintptr_t)mem;
 	reg.range.len = size;
 	ASSERT_OK(ioctl(uffd, UFFDIO_API, &api));
 	ASSERT_ERRNO(ioctl(uffd, UFFDIO_REGISTER, &reg), EINVAL);
 	TEST_ASSERT(gmem_is_zero(mem, size), "New memory is not zero");
 	close(uffd);
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
@@ -344,14 +310,13 @@ static const char *test_no_userfaultfd(void)
 static const char *test_pages_stay_in_place(void)
 {
 	uint64_t pfn[NR_PAGES];
-	uint8_t *mem;
-	int fd = new_mapped_file(&mem), i;
+	int fd = new_memory(GMEM_SHARED), i;
 
 	gmem_fill(mem, size, 16);
 	for (i = 0; i < NR_PAGES; i++)
 		pfn[i] = gmem_pfn(mem + i * page_size);
 	if (!pfn[0]) {
-		release(fd, mem);
+		free_memory(fd);
 		return "pagemap shows no page frame numbers";
 	}
 
@@ -365,7 +330,7 @@ static const char *test_pages_stay_in_place(void)
 		TEST_ASSERT(gmem_matches(mem, size, 16), "Data is gone");
 		ASSERT_EQ(gmem_pfn(mem + i * page_size), pfn[i]);
 	}
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
@@ -390,14 +355,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_pages_stay_in_place),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	vm = vm_create_barebones();
-	TEST_REQUIRE(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(init_barebones)

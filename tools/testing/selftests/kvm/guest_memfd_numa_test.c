@@ -15,13 +15,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "guest_memfd_util.h"
-
 #define NR_PAGES	8
-
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
+#include "guest_memfd_fixture.h"
 
 static long do_mbind(void *addr, size_t len, int mode, unsigned long nodes)
 {
@@ -59,64 +54,48 @@ static bool has_node(int node)
 static const char no_numa[] = "the kernel has no NUMA support";
 static const char no_nodes[] = "the machine has no nodes 0 and 1";
 
-static int new_mapped_file(uint8_t **mem)
-{
-	int fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-
-	*mem = gmem_mmap(fd, 0, size);
-	return fd;
-}
-
-static void release(int fd, uint8_t *mem)
-{
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
-}
-
 static const char *test_default_policy(void)
 {
-	uint8_t *mem;
 	int fd;
 
 	if (!has_node(0))
 		return no_numa;
 
-	fd = new_mapped_file(&mem);
+	fd = new_memory(GMEM_SHARED);
 	assert_policy(mem, MPOL_DEFAULT, 0);
 	memset(mem, 1, size);
 	assert_policy(mem, MPOL_DEFAULT, 0);
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_bad_policy(void)
 {
-	uint8_t *mem;
 	int fd;
 
 	if (!has_node(0))
 		return no_numa;
 
-	fd = new_mapped_file(&mem);
+	fd = new_memory(GMEM_SHARED);
 	ASSERT_ERRNO(do_mbind(mem, size, MPOL_MAX, 1), EINVAL);
 	ASSERT_ERRNO(do_mbind(mem, size, -1, 1), EINVAL);
 	ASSERT_ERRNO(do_mbind(mem, size, MPOL_BIND, 0), EINVAL);
 	ASSERT_ERRNO(do_mbind(mem, size, MPOL_DEFAULT, 1), EINVAL);
 	ASSERT_ERRNO(do_mbind(mem + 1, size, MPOL_BIND, 1), EINVAL);
 	assert_policy(mem, MPOL_DEFAULT, 0);
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_policy_belongs_to_the_file(void)
 {
-	uint8_t *mem, *second;
+	uint8_t *second;
 	int fd;
 
 	if (!has_node(0))
 		return no_numa;
 
-	fd = new_mapped_file(&mem);
+	fd = new_memory(GMEM_SHARED);
 	second = gmem_mmap(fd, page_size, page_size);
 	ASSERT_OK(do_mbind(mem + page_size, page_size, MPOL_BIND, 1));
 	assert_policy(mem, MPOL_DEFAULT, 0);
@@ -134,19 +113,18 @@ static const char *test_policy_belongs_to_the_file(void)
 	ASSERT_OK(do_mbind(mem, size, MPOL_DEFAULT, 0));
 	assert_policy(second, MPOL_DEFAULT, 0);
 	ASSERT_OK(munmap(second, page_size));
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_policy_places_pages(void)
 {
-	uint8_t *mem;
 	int fd, i;
 
 	if (!has_node(0) || !has_node(1))
 		return no_nodes;
 
-	fd = new_mapped_file(&mem);
+	fd = new_memory(GMEM_SHARED);
 	for (i = 0; i < NR_PAGES; i++)
 		ASSERT_OK(do_mbind(mem + i * page_size, page_size, MPOL_BIND,
 				   1ul << (i & 1)));
@@ -158,20 +136,19 @@ static const char *test_policy_places_pages(void)
 	for (i = 0; i < NR_PAGES; i++)
 		ASSERT_EQ(node_of(mem + i * page_size), i & 1);
 
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
 static const char *test_policy_moves_nothing(void)
 {
 	int fd, to = 1, status = -1;
-	uint8_t *mem;
 	void *page;
 
 	if (!has_node(0) || !has_node(1))
 		return no_nodes;
 
-	fd = new_mapped_file(&mem);
+	fd = new_memory(GMEM_SHARED);
 	page = mem;
 	ASSERT_OK(do_mbind(mem, size, MPOL_BIND, 1));
 	memset(mem, 1, size);
@@ -187,7 +164,7 @@ static const char *test_policy_moves_nothing(void)
 	*mem = 1;
 	ASSERT_EQ(node_of(mem), 1);
 	ASSERT_EQ(node_of(mem + page_size), 0);
-	release(fd, mem);
+	free_memory(fd);
 	return NULL;
 }
 
@@ -265,14 +242,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_memory_is_charged),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	vm = vm_create_barebones();
-	TEST_REQUIRE(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(init_barebones)

@@ -17,13 +17,8 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
-#include "guest_memfd_util.h"
-
 #define NR_PAGES	8
-
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
+#include "guest_memfd_fixture.h"
 
 /* A fresh file without flags on the common VM. */
 static int new_file(void)
@@ -466,13 +461,11 @@ static const struct gmem_test tests[] = {
 
 int main(int argc, char *argv[])
 {
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
+	init_sizes();
 	if (argc == 3 && !strcmp(argv[1], "--after-exec"))
 		return after_exec(atoi(argv[2]));
 
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	gmem_require();
 	vm = vm_create_barebones();
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
+	return gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
 }

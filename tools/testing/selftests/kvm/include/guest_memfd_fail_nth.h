@@ -33,7 +33,7 @@ void gmem_require_injection(void);
 /* Sweep all failures of each operation, with TAP output. */
 void gmem_sweep_all(struct kvm_vm *vm, const struct gmem_operation *ops, int nr);
 
-/* Free the VM, whose files are closed, and see that it is gone. */
-void gmem_assert_vm_goes(struct kvm_vm *vm);
+/* Free the VM, whose files are closed, see that it is gone, and end the test. */
+int gmem_sweep_end(struct kvm_vm *vm);
 
 #endif /* SELFTEST_KVM_GUEST_MEMFD_FAIL_NTH_H */

@@ -26,42 +26,45 @@
 struct gmem_test {
 	const char *name;
 	const char *(*run)(void);
+	bool protected;
 };
 
-#define GMEM_TEST(fn)	{ #fn, fn }
+#define GMEM_TEST(fn)		{ #fn, fn }
+/* One that has no meaning without protected VMs, and is skipped there. */
+#define GMEM_TEST_PROTECTED(fn)	{ #fn, fn, true }
 
 /*
  * Run the tests whose name contains argv[1], or all, with TAP output.  Exits
- * with the skip code if none of them could run.
+ * with the skip code if none of them could run; does not return.
  */
-static inline void gmem_run_tests(int argc, char *argv[],
-				  const struct gmem_test *tests, int nr)
-{
-	int i, selected = 0;
-	const char *skip;
+int gmem_run_tests(int argc, char *argv[], const struct gmem_test *tests, int nr);
 
-	for (i = 0; i < nr; i++)
-		selected += argc < 2 || strstr(tests[i].name, argv[1]);
+/* End the program if the kernel lacks guest_memfd, or what is said here of it. */
+void gmem_require(void);
+void gmem_require_mmap(void);
+void gmem_require_protected_vms(void);
 
-	setbuf(stdout, NULL);
-	ksft_print_header();
-	ksft_set_plan(selected);
-	for (i = 0; i < nr; i++) {
-		if (argc > 1 && !strstr(tests[i].name, argv[1]))
-			continue;
+/* The architecture's part: VMs with private memory, and why there may be none. */
+extern const char gmem_no_protected_vms[];
+bool gmem_have_protected_vms(void);
+unsigned long gmem_protected_vm_type(void);
 
-		ksft_print_msg("%s\n", tests[i].name);
-		skip = tests[i].run();
-		if (skip)
-			ksft_test_result_skip("%s: %s\n", tests[i].name, skip);
-		else
-			ksft_test_result_pass("%s\n", tests[i].name);
-	}
+/*
+ * A clock that KVM keeps for the vCPU in guest memory: what the host has to do
+ * once, and what the guest does, at any time, to have it written.
+ */
+void gmem_clock_init(struct kvm_vcpu *vcpu, uint64_t gpa);
+void gmem_guest_clock(uint64_t gpa);
 
-	if (selected && ksft_get_xskip_cnt() == selected)
-		exit(KSFT_SKIP);
-	ksft_finished();
-}
+/* Guest page faults so far, of any memory; always 0 where nobody counts them. */
+uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu);
+
+struct kvm_vm *gmem_create_protected_vm(struct kvm_vcpu **vcpu, void *guest_code);
+struct kvm_vm *gmem_create_protected_barebones(void);
+
+/* What is created between the two is protected, whoever creates it. */
+void gmem_begin_protected(void);
+void gmem_end_protected(void);
 
 /*
  * @call must return -1 (or MAP_FAILED) and set errno to @err.  Here and below
@@ -101,6 +104,12 @@ static inline void *gmem_mmap(int fd, uint64_t offset, size_t size)
 			      fd, offset));
 }
 
+static inline void *gmem_anonymous(size_t size)
+{
+	return ASSERT_OK(mmap(NULL, size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+}
+
 int __gmem_punch(int fd, uint64_t offset, uint64_t len);
 void gmem_punch(int fd, uint64_t offset, uint64_t len);
 int __gmem_fallocate(int fd, uint64_t offset, uint64_t len);
@@ -113,8 +122,9 @@ bool gmem_has_binding(int fd, int slot, uint64_t gpa, uint64_t offset,
 		      uint64_t size);
 uint64_t gmem_allocated(int fd);
 
-/* A binary stat of the VM that has to exist. */
+/* A binary stat of the VM, or of a vCPU, that has to exist. */
 uint64_t gmem_vm_stat(struct kvm_vm *vm, const char *name);
+uint64_t gmem_vcpu_stat(struct kvm_vcpu *vcpu, const char *name);
 
 /* Touch memory that may not be there: false if the access raised SIGBUS. */
 bool gmem_try_read(void *addr, uint8_t *val);
@@ -138,7 +148,7 @@ enum gmem_guest_op {
 	GMEM_GUEST_FILL,
 	GMEM_GUEST_CHECK,
 	GMEM_GUEST_CHECK_ZERO,
-	GMEM_GUEST_WRMSR,
+	GMEM_GUEST_CLOCK,
 };
 
 void gmem_guest_code(void);
@@ -160,10 +170,26 @@ static inline void gmem_guest_write(struct kvm_vcpu *vcpu, uint64_t addr,
 	gmem_guest_do(vcpu, GMEM_GUEST_WRITE, addr, 0, val);
 }
 
+static inline void gmem_guest_fill(struct kvm_vcpu *vcpu, uint64_t addr, size_t len,
+				   uint64_t seed)
+{
+	gmem_guest_do(vcpu, GMEM_GUEST_FILL, addr, len, seed);
+}
+
+/* Map guest physical memory one to one, whatever the guest's page size is. */
+void gmem_guest_map(struct kvm_vm *vm, uint64_t gpa, size_t len);
+
+void assert_guest_sees(struct kvm_vcpu *vcpu, uint64_t addr, size_t len, uint64_t seed);
+void assert_guest_sees_zero(struct kvm_vcpu *vcpu, uint64_t addr, size_t len);
+void assert_host_sees(const void *addr, size_t len, uint64_t seed);
+
 /* KVM_RUN must fail with @err and report a memory fault in the page of @gpa. */
 void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err);
 void vcpu_run_expect_memory_fault_flags(struct kvm_vcpu *vcpu, uint64_t gpa, int err,
 					uint64_t flags);
+
+/* The guest's next order ends in an MMIO read of @gpa, and gets @val. */
+void gmem_expect_mmio_read(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t val);
 
 /* Write a string to a file of procfs, sysfs or debugfs: 0 or an errno. */
 int gmem_write_file(const char *path, const char *val);

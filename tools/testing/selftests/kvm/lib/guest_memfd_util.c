@@ -9,6 +9,94 @@
 
 #include "guest_memfd_util.h"
 
+static bool gmem_selected(const struct gmem_test *test, int argc, char *argv[])
+{
+	return argc < 2 || strstr(test->name, argv[1]);
+}
+
+static const char *gmem_run_test(const struct gmem_test *test)
+{
+	if (test->protected && !gmem_have_protected_vms())
+		return gmem_no_protected_vms;
+	return test->run();
+}
+
+int gmem_run_tests(int argc, char *argv[], const struct gmem_test *tests, int nr)
+{
+	int i, selected = 0;
+	const char *skip;
+
+	for (i = 0; i < nr; i++)
+		selected += gmem_selected(&tests[i], argc, argv);
+
+	setbuf(stdout, NULL);
+	ksft_print_header();
+	ksft_set_plan(selected);
+	for (i = 0; i < nr; i++) {
+		if (!gmem_selected(&tests[i], argc, argv))
+			continue;
+
+		ksft_print_msg("%s\n", tests[i].name);
+		skip = gmem_run_test(&tests[i]);
+		if (skip)
+			ksft_test_result_skip("%s: %s\n", tests[i].name, skip);
+		else
+			ksft_test_result_pass("%s\n", tests[i].name);
+	}
+
+	if (selected && ksft_get_xskip_cnt() == selected)
+		exit(KSFT_SKIP);
+	ksft_finished();
+	return 0;
+}
+
+void gmem_require(void)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+}
+
+void gmem_require_mmap(void)
+{
+	gmem_require();
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
+}
+
+void gmem_require_protected_vms(void)
+{
+	gmem_require();
+	__TEST_REQUIRE(gmem_have_protected_vms(), "%s", gmem_no_protected_vms);
+}
+
+void gmem_begin_protected(void)
+{
+	vm_type = gmem_protected_vm_type();
+}
+
+void gmem_end_protected(void)
+{
+	vm_type = 0;
+}
+
+struct kvm_vm *gmem_create_protected_vm(struct kvm_vcpu **vcpu, void *guest_code)
+{
+	struct kvm_vm *vm;
+
+	gmem_begin_protected();
+	vm = vm_create_with_one_vcpu(vcpu, guest_code);
+	gmem_end_protected();
+	return vm;
+}
+
+struct kvm_vm *gmem_create_protected_barebones(void)
+{
+	struct kvm_vm *vm;
+
+	gmem_begin_protected();
+	vm = vm_create_barebones();
+	gmem_end_protected();
+	return vm;
+}
+
 int __gmem_punch(int fd, uint64_t offset, uint64_t len)
 {
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -127,6 +215,27 @@ uint64_t gmem_vm_stat(struct kvm_vm *vm, const char *name)
 	return val[0];
 }
 
+uint64_t gmem_vcpu_stat(struct kvm_vcpu *vcpu, const char *name)
+{
+	int fd = ASSERT_OK(vcpu_get_stats_fd(vcpu)), i;
+	struct kvm_stats_desc *descs, *desc;
+	struct kvm_stats_header header;
+	uint64_t val[2];
+
+	read_stats_header(fd, &header);
+	descs = read_stats_descriptors(fd, &header);
+	for (i = 0; i < header.num_desc; i++) {
+		desc = get_stats_descriptor(descs, i, &header);
+		if (strcmp(desc->name, name))
+			continue;
+		read_stat_data(fd, &header, desc, val, 1);
+		free(descs);
+		close(fd);
+		return val[0];
+	}
+	TEST_FAIL("A vCPU has no stat '%s'", name);
+}
+
 static __thread sigjmp_buf sigbus_jmp;
 
 static void sigbus_handler(int sig)
@@ -234,12 +343,9 @@ static uint64_t gmem_guest_obey(struct gmem_guest_cmd *cmd)
 		return gmem_matches(addr, cmd->size, cmd->val);
 	case GMEM_GUEST_CHECK_ZERO:
 		return gmem_is_zero(addr, cmd->size);
-#ifdef __x86_64__
-	case GMEM_GUEST_WRMSR:
-		asm volatile("wrmsr" : : "c" (cmd->addr), "a" (cmd->val),
-			     "d" (cmd->val >> 32) : "memory");
+	case GMEM_GUEST_CLOCK:
+		gmem_guest_clock(cmd->addr);
 		return 0;
-#endif
 	default:
 		return -1;
 	}
@@ -297,11 +403,35 @@ uint64_t gmem_guest_do(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
 	return gmem_guest_finish(vcpu);
 }
 
+void gmem_guest_map(struct kvm_vm *vm, uint64_t gpa, size_t len)
+{
+	virt_map(vm, gpa, gpa, DIV_ROUND_UP(len, vm->page_size));
+}
+
+void assert_guest_sees(struct kvm_vcpu *vcpu, uint64_t addr, size_t len, uint64_t seed)
+{
+	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, addr, len, seed),
+		    "The guest sees other data than %lu at 0x%lx", seed, addr);
+}
+
+void assert_guest_sees_zero(struct kvm_vcpu *vcpu, uint64_t addr, size_t len)
+{
+	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK_ZERO, addr, len, 0),
+		    "The guest does not see zeros at 0x%lx", addr);
+}
+
+void assert_host_sees(const void *addr, size_t len, uint64_t seed)
+{
+	TEST_ASSERT(gmem_matches(addr, len, seed), "The host sees other data than %lu",
+		    seed);
+}
+
+/* KVM reports pages of the host, which may be larger than the guest's. */
 void vcpu_run_expect_memory_fault_flags(struct kvm_vcpu *vcpu, uint64_t gpa, int err,
 					uint64_t flags)
 {
 	struct kvm_run *run = vcpu->run;
-	uint64_t page_size = vcpu->vm->page_size;
+	uint64_t page_size = getpagesize();
 
 	ASSERT_ERRNO(_vcpu_run(vcpu), err);
 	TEST_ASSERT(run->exit_reason == KVM_EXIT_MEMORY_FAULT,
@@ -315,6 +445,18 @@ void vcpu_run_expect_memory_fault_flags(struct kvm_vcpu *vcpu, uint64_t gpa, int
 void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err)
 {
 	vcpu_run_expect_memory_fault_flags(vcpu, gpa, err, 0);
+}
+
+void gmem_expect_mmio_read(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t val)
+{
+	struct kvm_run *run = vcpu->run;
+
+	vcpu_run(vcpu);
+	TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO && !run->mmio.is_write &&
+		    run->mmio.phys_addr == gpa,
+		    "Exit reason %u (%s), expected an MMIO read of 0x%lx",
+		    run->exit_reason, exit_reason_str(run->exit_reason), gpa);
+	memcpy(run->mmio.data, &val, sizeof(val));
 }
 
 int gmem_write_file(const char *path, const char *val)

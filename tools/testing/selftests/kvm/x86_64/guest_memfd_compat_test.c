@@ -12,20 +12,14 @@
 #include <setjmp.h>
 #include <signal.h>
 
+#define NR_PAGES	8
+#include "guest_memfd_fixture.h"
 #include "guest_memfd_private.h"
 
 #define NR32_MUNMAP	91
 #define NR32_IOCTL	54
 #define NR32_MMAP2	192
 #define NR32_FALLOCATE	324
-
-#define NR_PAGES	8
-#define SLOT		3
-#define GPA		0x100000ul
-
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
 
 /* Memory that a 32-bit pointer can name. */
 static union {
@@ -234,14 +228,10 @@ static const char *test_mmap(void)
 /* Both halves of each field count here, too. */
 static const char *test_attributes(void)
 {
-	struct kvm_vcpu *vcpu;
 	struct kvm_vm *protected;
 	uint64_t far = 1ull << 36;
-	uint8_t *mem;
 	int fd;
 
-	if (!gmem_have_protected_vms())
-		return "no protected VMs";
 	protected = gmem_create_protected_vm(&vcpu, gmem_guest_code);
 	fd = vm_create_guest_memfd(protected, 1ull << 40, GMEM_SHARED);
 	mem = gmem_mmap(fd, far, size);
@@ -284,20 +274,15 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_dirty_log),
 	GMEM_TEST(test_fallocate),
 	GMEM_TEST(test_mmap),
-	GMEM_TEST(test_attributes),
+	GMEM_TEST_PROTECTED(test_attributes),
 };
 
-int main(int argc, char *argv[])
+static void init(void)
 {
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	vm = vm_create_barebones();
+	init_barebones();
 	__TEST_REQUIRE(has_compat(), "The kernel takes no 32-bit system calls");
-
 	low = ASSERT_OK(mmap(NULL, page_size, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
 }
+
+GMEM_TEST_MAIN(init)

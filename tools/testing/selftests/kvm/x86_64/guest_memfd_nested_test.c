@@ -17,17 +17,11 @@
 #include "svm_util.h"
 
 #define NR_PAGES	8
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
 
 #define PG_LARGE_SHIFT	21
 #define L2_STACK_WORDS	512
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
 static int fd;
 
 /* L2 takes orders from the host itself; its exits for I/O do not go to L1. */
@@ -77,54 +71,39 @@ static void start(enum vm_mem_backing_src_type slot0, bool nested_paging)
 	vm_slot0_src = DEFAULT_VM_MEM_SRC;
 
 	vcpu_alloc_svm(vm, &svm_gva);
-	virt_map(vm, GPA, GPA, NR_PAGES);
+	gmem_guest_map(vm, GPA, size);
 	if (nested_paging)
 		nested_cr3 = build_nested_page_tables();
 	vcpu_args_set(vcpu, 2, svm_gva, nested_cr3);
 
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	fd = new_slot(GMEM_SHARED);
 	gmem_guest_start(vcpu);
-}
-
-static void stop(void)
-{
-	kvm_vm_free(vm);
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
 }
 
 static void check_sharing(void)
 {
-	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK_ZERO, GPA, page_size, 0),
-		    "New memory is not zero");
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 1);
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	assert_guest_sees_zero(vcpu, GPA, page_size);
+	gmem_guest_fill(vcpu, GPA, size, 1);
+	assert_host_sees(mem, size, 1);
 	gmem_fill(mem, size, 2);
-	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, GPA, size, 2),
-		    "L2 sees other data");
+	assert_guest_sees(vcpu, GPA, size, 2);
 }
 
 static void check_punch(void)
 {
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 3);
+	gmem_guest_fill(vcpu, GPA, size, 3);
 	gmem_punch(fd, page_size, page_size);
-	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK_ZERO, GPA + page_size,
-				  page_size, 0), "The hole is not zero");
+	assert_guest_sees_zero(vcpu, GPA + page_size, page_size);
 	gmem_guest_write(vcpu, GPA + page_size, 0x1234);
 	ASSERT_EQ(*(uint64_t *)(mem + page_size), 0x1234ul);
-	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, GPA, page_size, 3),
-		    "L2 lost data");
+	assert_guest_sees(vcpu, GPA, page_size, 3);
 }
 
 static void check_dirty_log(void)
 {
 	uint64_t bitmap = 0;
 
-	vm_set_user_memory_region2(vm, SLOT,
-				   KVM_MEM_GUEST_MEMFD | KVM_MEM_LOG_DIRTY_PAGES,
-				   GPA, size, mem, fd, 0);
+	ASSERT_OK(__set_slot(fd, KVM_MEM_LOG_DIRTY_PAGES, size));
 	gmem_guest_write(vcpu, GPA + 2 * page_size, 1);
 	gmem_guest_write(vcpu, GPA + 5 * page_size, 1);
 	kvm_vm_get_dirty_log(vm, SLOT, &bitmap);
@@ -133,26 +112,23 @@ static void check_dirty_log(void)
 	gmem_guest_write(vcpu, GPA + 2 * page_size, 2);
 	kvm_vm_get_dirty_log(vm, SLOT, &bitmap);
 	ASSERT_EQ(bitmap, 1ul << 2);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	ASSERT_OK(__set_slot(fd, 0, size));
 }
 
 static void check_delete_and_fault(void)
 {
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL, -1, 0);
+	delete_slot();
 	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, NULL, fd, 0);
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 4);
-	TEST_ASSERT(gmem_matches(mem, size, 4), "The host sees other data");
+	gmem_guest_fill(vcpu, GPA, size, 4);
+	assert_host_sees(mem, size, 4);
 
 	/* The address in the exit is L1's, whoever made the access. */
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
+	free_memory(fd);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
 	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EFAULT);
 
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL, -1, 0);
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	delete_slot();
+	fd = new_slot(GMEM_SHARED);
 	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
 }
 
@@ -169,10 +145,10 @@ static void check_conversion(void)
 	assert_guest_sees(vcpu, GPA, size, 6);
 
 	/* Private, and nobody has memory for it: L1's address, again. */
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL, -1, 0);
+	delete_slot();
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
 	vcpu_run_expect_private_fault(vcpu, GPA + page_size);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	ASSERT_OK(__set_slot(fd, 0, size));
 	gmem_guest_finish(vcpu);
 	vm_make_shared(vm, GPA, size);
 	assert_host_sees(mem, size, 6);
@@ -180,19 +156,17 @@ static void check_conversion(void)
 
 static const char *check_protected(bool nested_paging)
 {
-	if (!gmem_have_protected_vms())
-		return "no protected VMs";
 	if (nested_paging && !kvm_cpu_has(X86_FEATURE_NPT))
 		return "the vCPU has no nested paging";
 
-	vm_type = KVM_X86_SW_PROTECTED_VM;
+	gmem_begin_protected();
 	start(VM_MEM_SRC_GUEST_MEMFD, nested_paging);
-	vm_type = KVM_X86_DEFAULT_VM;
+	gmem_end_protected();
 	check_sharing();
 	check_punch();
 	check_conversion();
 	check_delete_and_fault();
-	stop();
+	stop_vm(fd);
 	return NULL;
 }
 
@@ -206,7 +180,7 @@ static const char *check_all(enum vm_mem_backing_src_type slot0, bool nested_pag
 	check_punch();
 	check_dirty_log();
 	check_delete_and_fault();
-	stop();
+	stop_vm(fd);
 	return NULL;
 }
 
@@ -245,18 +219,14 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_nested_paging_slot0),
 	GMEM_TEST(test_shadow_paging),
 	GMEM_TEST(test_shadow_paging_slot0),
-	GMEM_TEST(test_protected_nested_paging),
-	GMEM_TEST(test_protected_shadow_paging),
+	GMEM_TEST_PROTECTED(test_protected_nested_paging),
+	GMEM_TEST_PROTECTED(test_protected_shadow_paging),
 };
 
-int main(int argc, char *argv[])
+static void init(void)
 {
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
+	gmem_require_mmap();
 	TEST_REQUIRE(kvm_cpu_has(X86_FEATURE_SVM));
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
 }
+
+GMEM_TEST_MAIN(init)

@@ -427,6 +427,5 @@ int main(int argc, char *argv[])
 {
 	page_size = getpagesize();
 	gmem_require_protected_vms();
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
+	return gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
 }

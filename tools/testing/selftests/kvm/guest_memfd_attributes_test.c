@@ -57,10 +57,8 @@ static void create_vms(void)
 {
 	int i;
 
-	vm_type = KVM_X86_SW_PROTECTED_VM;
 	for (i = 0; i < NR_VMS; i++)
-		vms[i] = vm_create_barebones();
-	vm_type = KVM_X86_DEFAULT_VM;
+		vms[i] = gmem_create_protected_barebones();
 }
 
 static void free_vms(void)
@@ -76,10 +74,6 @@ static const char *test_64g(void)
 {
 	uint64_t before, after, node_size, chunk;
 	int i;
-
-	before = count_nodes(&node_size);
-	if (!node_size)
-		return "no maple_node in /proc/slabinfo";
 
 	create_vms();
 	before = count_settled(&node_size);
@@ -112,13 +106,7 @@ static const char *test_alternating(void)
 	uint64_t before, after, node_size, gpa, nr = PATTERN_SIZE / page_size / 2;
 	struct kvm_vm *vm;
 
-	count_nodes(&node_size);
-	if (!node_size)
-		return "no maple_node in /proc/slabinfo";
-
-	vm_type = KVM_X86_SW_PROTECTED_VM;
-	vm = vm_create_barebones();
-	vm_type = KVM_X86_DEFAULT_VM;
+	vm = gmem_create_protected_barebones();
 	before = count_settled(&node_size);
 	for (gpa = GPA; gpa < GPA + PATTERN_SIZE; gpa += 2 * page_size)
 		vm_make_private(vm, gpa, page_size);
@@ -142,13 +130,7 @@ static const char *test_file(void)
 	struct kvm_vm *vm;
 	int fd;
 
-	count_nodes(&node_size);
-	if (!node_size)
-		return "no maple_node in /proc/slabinfo";
-
-	vm_type = KVM_X86_SW_PROTECTED_VM;
-	vm = vm_create_barebones();
-	vm_type = KVM_X86_DEFAULT_VM;
+	vm = gmem_create_protected_barebones();
 	fd = vm_create_guest_memfd(vm, 64ull * SZ_1G, GMEM_SHARED);
 	before = count_settled(&node_size);
 	gmem_make_private(fd, 0, 64ull * SZ_1G);
@@ -172,8 +154,11 @@ static const struct gmem_test tests[] = {
 
 int main(int argc, char *argv[])
 {
+	uint64_t node_size;
+
 	page_size = getpagesize();
 	gmem_require_protected_vms();
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
+	count_nodes(&node_size);
+	__TEST_REQUIRE(node_size, "no maple_node in /proc/slabinfo");
+	return gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
 }

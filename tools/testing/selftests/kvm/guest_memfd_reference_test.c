@@ -18,35 +18,20 @@
 #include "guest_memfd_private.h"
 
 #define NR_PAGES	8
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
-
-static int start_vm(void)
+static int start(void)
 {
-	int fd;
+	int fd = start_vm_with_slot(true, GMEM_SHARED);
 
-	vm = gmem_create_protected_vm(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
-	gmem_guest_start(vcpu);
 	gmem_fill(mem, size, 1);
 	return fd;
 }
 
-static void stop_vm(int fd)
+static void stop(int fd)
 {
 	assert_guest_sees(vcpu, GPA, size, 1);
-	kvm_vm_free(vm);
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
+	stop_vm(fd);
 }
 
 /* Page @page is in use: no range that contains it can be converted. */
@@ -71,7 +56,7 @@ static const char *test_vmsplice(void)
 {
 	struct iovec iov = { NULL, page_size };
 	uint8_t *buf = gmem_anonymous(page_size);
-	int fd = start_vm(), fds[2];
+	int fd = start(), fds[2];
 
 	iov.iov_base = mem + 2 * page_size;
 	ASSERT_OK(pipe(fds));
@@ -85,7 +70,7 @@ static const char *test_vmsplice(void)
 	close(fds[0]);
 	close(fds[1]);
 	ASSERT_OK(munmap(buf, page_size));
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
@@ -100,7 +85,7 @@ static const char *test_io_uring(void)
 	if (ring < 0)
 		return "no io_uring";
 
-	fd = start_vm();
+	fd = start();
 	iov.iov_base = mem + 3 * page_size;
 	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)) {
 		/* Long-term pins of file pages may be refused: safe as well. */
@@ -116,14 +101,14 @@ static const char *test_io_uring(void)
 	ASSERT_ERRNO(syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS,
 			     &iov, 1), EFAULT);
 	close(ring);
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 /* O_DIRECT I/O in flight is hard to arrange; into private pages it fails. */
 static const char *test_direct_io(void)
 {
-	int fd = start_vm(), file, plain = ASSERT_OK(open("/proc/self/exe", O_RDONLY));
+	int fd = start(), file, plain = ASSERT_OK(open("/proc/self/exe", O_RDONLY));
 	uint8_t *buf = gmem_anonymous(page_size);
 
 	ASSERT_EQ(pread(plain, buf, page_size, 0), (ssize_t)page_size);
@@ -142,7 +127,7 @@ static const char *test_direct_io(void)
 		close(file);
 	close(plain);
 	ASSERT_OK(munmap(buf, page_size));
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
@@ -225,29 +210,29 @@ static void run_child_loses_memory(int fd)
 
 static const char *test_fork(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
 	child_mem = mem;
 	run_child_loses_memory(fd);
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 static const char *test_second_process(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
 	child_mem = NULL;
 	child_fd = fd;
 	run_child_loses_memory(fd);
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 /* Another mapping, and in another process another one still. */
 static const char *test_second_mapping(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
 	child_mem = gmem_mmap(fd, 0, size);
 	assert_host_sees(child_mem, size, 1);
@@ -257,7 +242,7 @@ static const char *test_second_mapping(void)
 	gmem_make_private(fd, 0, size);
 	TEST_ASSERT(!gmem_try_read(child_mem, NULL), "Can read private memory");
 	ASSERT_OK(munmap(child_mem, size));
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
@@ -298,7 +283,7 @@ static void child_uses_parent(int sock)
 
 static const char *test_process_vm(void)
 {
-	int fd = start_vm(), sock;
+	int fd = start(), sock;
 	pid_t pid;
 
 	sock = start_child(child_uses_parent, &pid);
@@ -306,7 +291,7 @@ static const char *test_process_vm(void)
 	assert_unused(fd);
 	child_step(sock);
 	end_child(sock, pid);
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
@@ -331,7 +316,7 @@ static void *copy_thread(void *arg)
 /* References that come and go do not prevent a conversion for long. */
 static const char *test_transient(void)
 {
-	int fd = start_vm(), i, tries, total = 0;
+	int fd = start(), i, tries, total = 0;
 	unsigned long copied = 0;
 	pthread_t thread;
 
@@ -348,14 +333,14 @@ static const char *test_transient(void)
 	WRITE_ONCE(stop_thread, true);
 	pthread_join(thread, NULL);
 	ksft_print_msg("%lu copies, EAGAIN %d times\n", copied, total);
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 /* What a process does to its own mapping only touches page tables. */
 static const char *test_own_mapping(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
 	ASSERT_OK(mlock(mem, size));
 	assert_unused(fd);
@@ -380,7 +365,7 @@ static const char *test_own_mapping(void)
 	assert_host_sees(mem, size, 1);
 	assert_unused(fd);
 	mem = ASSERT_OK(mremap(mem, 2 * size, size, 0));
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
@@ -396,11 +381,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_own_mapping),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-	gmem_require_protected_vms();
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(gmem_require_protected_vms)

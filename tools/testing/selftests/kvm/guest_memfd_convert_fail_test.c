@@ -14,15 +14,10 @@
 #include "guest_memfd_private.h"
 
 #define NR_PAGES	8
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
+
 #define ALL		((1u << NR_PAGES) - 1)
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
 static uint8_t *host_mem;
 static int fd;
 
@@ -171,27 +166,17 @@ int main(int argc, char *argv[])
 {
 	size_t i;
 
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
+	init_sizes();
 	gmem_require_protected_vms();
 	gmem_require_injection();
 
-	vm = gmem_create_protected_vm(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, 2 * NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, GMEM_ALL_FLAGS);
-	mem = gmem_mmap(fd, 0, size);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+	fd = start_vm_with_slot(true, GMEM_ALL_FLAGS);
 	host_mem = gmem_anonymous(size);
 	for (i = 0; i < size / sizeof(uint64_t); i++)
 		((uint64_t *)host_mem)[i] = 0x1234;
 	vm_set_user_memory_region(vm, SLOT + 1, 0, GPA + size, size, host_mem);
-	gmem_guest_start(vcpu);
 
 	gmem_sweep_all(vm, operations, ARRAY_SIZE(operations));
-
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
-	gmem_assert_vm_goes(vm);
-	ksft_finished();
-	return 0;
+	free_memory(fd);
+	return gmem_sweep_end(vm);
 }

@@ -13,87 +13,27 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/wait.h>
-#include <linux/stddef.h>
-#include <asm/kvm_para.h>
-
-#include "guest_memfd_util.h"
-#include "processor.h"
 
 #define NR_PAGES	16
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-
-static void start_vm(void)
+static void add_slot(int fd, uint64_t offset, void *addr, size_t len)
 {
-	vm = vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, NR_PAGES);
-	gmem_guest_start(vcpu);
-}
-
-static void add_slot(int fd, uint64_t offset, void *mem, size_t len)
-{
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, len, mem, fd,
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, len, addr, fd,
 				   offset);
 }
 
-static void delete_slot(void)
-{
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL, -1, 0);
-}
-
 /* A VM with a slot that guest and host share, registered with its mapping. */
-static int start_vm_with_slot(uint8_t **mem)
+static int start(void)
 {
-	int fd;
-
-	start_vm();
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	*mem = gmem_mmap(fd, 0, size);
-	add_slot(fd, 0, *mem, size);
-	return fd;
+	return start_vm_with_slot(false, GMEM_SHARED);
 }
 
-static void stop_vm(int fd, void *mem)
+/* The same before there is a slot. */
+static int start_without_slot(void)
 {
-	kvm_vm_free(vm);
-	if (mem)
-		ASSERT_OK(munmap(mem, size));
-	if (fd >= 0)
-		close(fd);
-}
-
-static void *anonymous(void)
-{
-	return ASSERT_OK(mmap(NULL, size, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-}
-
-static void guest_fill(uint64_t addr, size_t len, uint64_t seed)
-{
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, addr, len, seed);
-}
-
-static void assert_guest_sees(uint64_t addr, size_t len, uint64_t seed)
-{
-	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, addr, len, seed),
-		    "The guest sees other data than %lu at 0x%lx", seed, addr);
-}
-
-static void assert_guest_sees_zero(uint64_t addr, size_t len)
-{
-	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK_ZERO, addr, len, 0),
-		    "The guest does not see zeros at 0x%lx", addr);
-}
-
-static void assert_host_sees(const uint8_t *mem, size_t len, uint64_t seed)
-{
-	TEST_ASSERT(gmem_matches(mem, len, seed), "The host sees other data than %lu",
-		    seed);
+	start_vm(false);
+	return new_memory(GMEM_SHARED);
 }
 
 static const char *test_whole_vm(void)
@@ -101,89 +41,81 @@ static const char *test_whole_vm(void)
 	vm_vaddr_t addr;
 
 	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
-	start_vm();
+	start_vm(false);
 	vm_slot0_src = DEFAULT_VM_MEM_SRC;
 	TEST_ASSERT(gmem_vm_stat(vm, "gmem_faults") > 0, "No fault was counted");
 	TEST_ASSERT(gmem_allocated(memslot2region(vm, 0)->fd) > 0, "No memory is used");
 
 	addr = vm_vaddr_alloc_pages(vm, NR_PAGES);
-	assert_guest_sees_zero(addr, page_size);
-	guest_fill(addr, page_size, 1);
+	assert_guest_sees_zero(vcpu, addr, page_size);
+	gmem_guest_fill(vcpu, addr, page_size, 1);
 	assert_host_sees(addr_gva2hva(vm, addr), page_size, 1);
 	gmem_fill(addr_gva2hva(vm, addr), page_size, 2);
-	assert_guest_sees(addr, page_size, 2);
+	assert_guest_sees(vcpu, addr, page_size, 2);
 	kvm_vm_free(vm);
 	return NULL;
 }
 
 static const char *test_guest_and_host_share(void)
 {
-	uint8_t *mem;
-	int fd = start_vm_with_slot(&mem);
+	int fd = start();
 
-	assert_guest_sees_zero(GPA, page_size);
-	guest_fill(GPA, size, 3);
+	assert_guest_sees_zero(vcpu, GPA, page_size);
+	gmem_guest_fill(vcpu, GPA, size, 3);
 	assert_host_sees(mem, size, 3);
 	gmem_fill(mem, size, 4);
-	assert_guest_sees(GPA, size, 4);
+	assert_guest_sees(vcpu, GPA, size, 4);
 	ASSERT_EQ(gmem_allocated(fd), size);
-	stop_vm(fd, mem);
+	stop_vm(fd);
 	return NULL;
 }
 
 static const char *test_guest_allocates(void)
 {
-	uint8_t *mem;
-	int fd = start_vm_with_slot(&mem);
+	int fd = start();
 
 	gmem_fallocate(fd, 0, page_size);
-	assert_guest_sees_zero(GPA, size);
+	assert_guest_sees_zero(vcpu, GPA, size);
 	ASSERT_EQ(gmem_allocated(fd), size);
 	TEST_ASSERT(gmem_is_zero(mem, size), "The host does not see zeros");
 	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), (uint64_t)NR_PAGES);
 	TEST_ASSERT(gmem_vm_stat(vm, "gmem_faults") >= NR_PAGES, "Faults were not counted");
-	stop_vm(fd, mem);
+	stop_vm(fd);
 	return NULL;
 }
 
 static const char *test_slot_in_the_middle_of_a_file(void)
 {
 	size_t first = 3 * page_size, len = 2 * page_size;
-	uint8_t *mem;
-	int fd;
+	int fd = start_without_slot();
 
-	start_vm();
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
 	add_slot(fd, first, mem + first, len);
-	guest_fill(GPA, len, 5);
+	gmem_guest_fill(vcpu, GPA, len, 5);
 	assert_host_sees(mem + first, len, 5);
 	TEST_ASSERT(gmem_is_zero(mem, first), "Written before the slot");
 	TEST_ASSERT(gmem_is_zero(mem + first + len, page_size), "Written after the slot");
-	stop_vm(fd, mem);
+	stop_vm(fd);
 	return NULL;
 }
 
 static const char *test_userspace_addr_is_not_used(void)
 {
-	void *elsewhere = anonymous();
-	uint8_t *mem;
-	int fd;
+	uint8_t *elsewhere = gmem_anonymous(size);
+	int fd = start_without_slot();
 
-	start_vm();
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
 	add_slot(fd, 0, elsewhere, size);
-	guest_fill(GPA, size, 6);
+	gmem_guest_fill(vcpu, GPA, size, 6);
 	assert_host_sees(mem, size, 6);
 	TEST_ASSERT(gmem_is_zero(elsewhere, size), "The guest wrote to userspace_addr");
 
 	/* Only KVM's own accesses go there. */
 	gmem_punch(fd, 0, size);
-	gmem_guest_do(vcpu, GMEM_GUEST_WRMSR, MSR_KVM_WALL_CLOCK_NEW, 0, GPA);
-	TEST_ASSERT(!gmem_is_zero(elsewhere, 16), "KVM did not write to userspace_addr");
-	assert_guest_sees_zero(GPA, page_size);
-	stop_vm(fd, mem);
+	memset(elsewhere, 0xff, 16);
+	gmem_clock_init(vcpu, GPA);
+	gmem_guest_do(vcpu, GMEM_GUEST_CLOCK, GPA, 0, 0);
+	TEST_ASSERT(*elsewhere != 0xff, "KVM did not write to userspace_addr");
+	assert_guest_sees_zero(vcpu, GPA, page_size);
+	stop_vm(fd);
 	ASSERT_OK(munmap(elsewhere, size));
 	return NULL;
 }
@@ -194,16 +126,14 @@ static const char *test_userspace_addr_is_not_used(void)
  */
 static const char *test_cow_at_userspace_addr(void)
 {
-	uint8_t *elsewhere = anonymous(), *mem;
+	uint8_t *elsewhere = gmem_anonymous(size);
 	int fd, p[2];
 	pid_t pid;
 
-	start_vm();
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
+	fd = start_without_slot();
 	add_slot(fd, 0, elsewhere, size);
 	memset(elsewhere, 1, size);
-	guest_fill(GPA, size, 22);
+	gmem_guest_fill(vcpu, GPA, size, 22);
 
 	ASSERT_OK(pipe(p));
 	pid = ASSERT_OK(fork());
@@ -214,14 +144,14 @@ static const char *test_cow_at_userspace_addr(void)
 	}
 	gmem_guest_read(vcpu, GPA);
 	memset(elsewhere, 2, size);
-	assert_guest_sees(GPA, size, 22);
-	guest_fill(GPA, size, 23);
+	assert_guest_sees(vcpu, GPA, size, 22);
+	gmem_guest_fill(vcpu, GPA, size, 23);
 	assert_host_sees(mem, size, 23);
 	TEST_ASSERT(elsewhere[size - 1] == 2, "The guest wrote to userspace_addr");
 	close(p[0]);
 	close(p[1]);
 	ASSERT_OK(waitpid(pid, NULL, 0));
-	stop_vm(fd, mem);
+	stop_vm(fd);
 	ASSERT_OK(munmap(elsewhere, size));
 	return NULL;
 }
@@ -230,53 +160,51 @@ static const char *test_no_mapping_at_all(void)
 {
 	int fd;
 
-	start_vm();
+	start_vm(false);
 	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
 	add_slot(fd, 0, NULL, size);
-	guest_fill(GPA, size, 7);
-	assert_guest_sees(GPA, size, 7);
+	gmem_guest_fill(vcpu, GPA, size, 7);
+	assert_guest_sees(vcpu, GPA, size, 7);
 	gmem_punch(fd, 0, size);
-	assert_guest_sees_zero(GPA, size);
-	stop_vm(fd, NULL);
+	assert_guest_sees_zero(vcpu, GPA, size);
+	stop_vm(fd);
 	return NULL;
 }
 
 static const char *test_host_unmaps(void)
 {
-	uint8_t *mem;
-	int fd = start_vm_with_slot(&mem);
+	int fd = start();
 
-	guest_fill(GPA, size, 8);
+	gmem_guest_fill(vcpu, GPA, size, 8);
 	ASSERT_OK(madvise(mem, size, MADV_DONTNEED));
-	assert_guest_sees(GPA, size, 8);
+	assert_guest_sees(vcpu, GPA, size, 8);
 	ASSERT_OK(mprotect(mem, size, PROT_NONE));
-	guest_fill(GPA, size, 9);
+	gmem_guest_fill(vcpu, GPA, size, 9);
 	ASSERT_OK(munmap(mem, size));
-	assert_guest_sees(GPA, size, 9);
+	assert_guest_sees(vcpu, GPA, size, 9);
 	mem = gmem_mmap(fd, 0, size);
 	assert_host_sees(mem, size, 9);
-	stop_vm(fd, mem);
+	stop_vm(fd);
 	return NULL;
 }
 
 static const char *test_punch(void)
 {
-	uint8_t *mem;
-	int fd = start_vm_with_slot(&mem);
+	int fd = start();
 
-	guest_fill(GPA, size, 10);
+	gmem_guest_fill(vcpu, GPA, size, 10);
 	gmem_punch(fd, page_size, 2 * page_size);
-	assert_guest_sees_zero(GPA + page_size, 2 * page_size);
-	assert_guest_sees(GPA, page_size, 10);
-	guest_fill(GPA, size, 11);
+	assert_guest_sees_zero(vcpu, GPA + page_size, 2 * page_size);
+	assert_guest_sees(vcpu, GPA, page_size, 10);
+	gmem_guest_fill(vcpu, GPA, size, 11);
 	assert_host_sees(mem, size, 11);
 
 	gmem_punch(fd, 0, size);
 	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), 0ul);
-	assert_guest_sees_zero(GPA, size);
+	assert_guest_sees_zero(vcpu, GPA, size);
 	gmem_fill(mem, size, 12);
-	assert_guest_sees(GPA, size, 12);
-	stop_vm(fd, mem);
+	assert_guest_sees(vcpu, GPA, size, 12);
+	stop_vm(fd);
 	return NULL;
 }
 
@@ -284,10 +212,10 @@ static const char *test_file_closed(void)
 {
 	int fd;
 
-	start_vm();
+	start_vm(false);
 	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
 	add_slot(fd, 0, NULL, size);
-	guest_fill(GPA, size, 13);
+	gmem_guest_fill(vcpu, GPA, size, 13);
 	close(fd);
 	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), 0ul);
 
@@ -304,31 +232,29 @@ static const char *test_file_closed(void)
 	gmem_guest_order(vcpu, GMEM_GUEST_WRITE, GPA, 0, 1);
 	close(fd);
 	vcpu_run_expect_memory_fault(vcpu, GPA, EFAULT);
-	stop_vm(-1, NULL);
+	stop_vm(-1);
 	return NULL;
 }
 
 static const char *test_mapping_keeps_file_open(void)
 {
-	uint8_t *mem;
-	int fd = start_vm_with_slot(&mem);
+	int fd = start();
 
 	close(fd);
-	guest_fill(GPA, size, 14);
+	gmem_guest_fill(vcpu, GPA, size, 14);
 	assert_host_sees(mem, size, 14);
 	ASSERT_OK(munmap(mem, size));
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
 	vcpu_run_expect_memory_fault(vcpu, GPA, EFAULT);
-	stop_vm(-1, NULL);
+	stop_vm(-1);
 	return NULL;
 }
 
 static const char *test_slot_deleted(void)
 {
-	uint8_t *mem;
-	int fd = start_vm_with_slot(&mem);
+	int fd = start();
 
-	guest_fill(GPA, size, 15);
+	gmem_guest_fill(vcpu, GPA, size, 15);
 	delete_slot();
 	assert_host_sees(mem, size, 15);
 
@@ -342,74 +268,69 @@ static const char *test_slot_deleted(void)
 	/* The same file can be shown in another order. */
 	add_slot(fd, page_size, NULL, page_size);
 	ASSERT_EQ(gmem_guest_read(vcpu, GPA), *(uint64_t *)(mem + page_size));
-	stop_vm(fd, mem);
+	stop_vm(fd);
 	return NULL;
 }
 
 /* A file that the host cannot map: the guest uses what is at userspace_addr. */
 static const char *test_dual_backed(void)
 {
-	void *shared = anonymous();
+	void *shared = gmem_anonymous(size);
 	int fd;
 
-	start_vm();
+	start_vm(false);
 	fd = vm_create_guest_memfd(vm, size, 0);
 	add_slot(fd, 0, shared, size);
-	guest_fill(GPA, size, 16);
+	gmem_guest_fill(vcpu, GPA, size, 16);
 	assert_host_sees(shared, size, 16);
 	gmem_fill(shared, size, 17);
-	assert_guest_sees(GPA, size, 17);
+	assert_guest_sees(vcpu, GPA, size, 17);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 
 	gmem_fallocate(fd, 0, size);
 	gmem_punch(fd, 0, size);
-	assert_guest_sees(GPA, size, 17);
+	assert_guest_sees(vcpu, GPA, size, 17);
 	close(fd);
-	assert_guest_sees(GPA, size, 17);
-	stop_vm(-1, shared);
+	assert_guest_sees(vcpu, GPA, size, 17);
+	stop_vm(-1);
 	return NULL;
 }
 
 static const char *test_host_may_not_look(void)
 {
-	uint8_t *mem;
 	int fd;
 
-	start_vm();
+	start_vm(false);
 	fd = vm_create_guest_memfd(vm, size, GUEST_MEMFD_FLAG_MMAP);
 	mem = gmem_mmap(fd, 0, size);
 	add_slot(fd, 0, mem, size);
-	guest_fill(GPA, size, 18);
+	gmem_guest_fill(vcpu, GPA, size, 18);
 	TEST_ASSERT(!gmem_try_read(mem, NULL), "The host can read private memory");
-	assert_guest_sees(GPA, size, 18);
-	stop_vm(fd, mem);
+	assert_guest_sees(vcpu, GPA, size, 18);
+	stop_vm(fd);
 	return NULL;
 }
 
 /* A VMM may use the file as plain memory, behind an ordinary slot. */
 static const char *test_ordinary_slot_on_mapping(void)
 {
-	uint8_t *mem;
-	int fd;
+	int fd = start_without_slot();
 
-	start_vm();
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
 	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, mem);
 	ASSERT_EQ(gmem_nr_bindings(fd), 0);
-	guest_fill(GPA, size, 19);
+	gmem_guest_fill(vcpu, GPA, size, 19);
 	assert_host_sees(mem, size, 19);
 	gmem_fill(mem, size, 20);
-	assert_guest_sees(GPA, size, 20);
+	assert_guest_sees(vcpu, GPA, size, 20);
 
 	gmem_punch(fd, size - page_size, page_size);
-	assert_guest_sees_zero(GPA + size - page_size, page_size);
+	assert_guest_sees_zero(vcpu, GPA + size - page_size, page_size);
 	ASSERT_OK(madvise(mem, size, MADV_DONTNEED));
-	assert_guest_sees(GPA, size - page_size, 20);
+	assert_guest_sees(vcpu, GPA, size - page_size, 20);
 	vm_set_user_memory_region(vm, SLOT, KVM_MEM_LOG_DIRTY_PAGES, GPA, size, mem);
-	guest_fill(GPA, size, 21);
+	gmem_guest_fill(vcpu, GPA, size, 21);
 	assert_host_sees(mem, size, 21);
-	stop_vm(fd, mem);
+	stop_vm(fd);
 	return NULL;
 }
 
@@ -431,13 +352,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_ordinary_slot_on_mapping),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(gmem_require_mmap)

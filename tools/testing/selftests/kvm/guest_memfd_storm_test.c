@@ -14,26 +14,23 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 
 #include "guest_memfd_private.h"
+#include "guest_memfd_stress.h"
+
+#define NR_PAGES	64
+#include "guest_memfd_fixture.h"
 
 #define MAX_VCPUS	4
 #define NR_CONVERTERS	2
-#define NR_PAGES	64
 #define HALF_PAGES	(NR_PAGES / NR_CONVERTERS)
-#define SLOT		5
-#define GPA		0x10000000ul
 #define PRIVATE		KVM_MEMORY_ATTRIBUTE_PRIVATE
 
 /* Every eighth page is the host's, the others belong to one vCPU each. */
 #define HOST_STRIDE	8
 #define HOST_ID		0x80ul
-
-/* A token names who wrote it, and grows. */
-#define TOKEN_SHIFT	56
 
 struct storm {
 	const char *name;
@@ -54,14 +51,8 @@ static const struct storm storms[] = {
 
 static const struct storm *storm;
 static struct kvm_vcpu *vcpus[MAX_VCPUS];
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
 static int fd;
-static bool stop_storm;
-static long seconds = 2;
-static unsigned long nr_syncs, nr_steps, nr_again, nr_pages_seen;
+static unsigned long nr_again, nr_pages_seen;
 
 /* For the guest. */
 static uint64_t nr_vcpus;
@@ -76,12 +67,12 @@ static void guest_check(uint64_t *p, uint64_t token)
 {
 	uint64_t i, val;
 
-	for (i = 0; i < MIN_PAGE_SIZE / sizeof(*p); i++) {
+	for (i = 0; i < page_size / sizeof(*p); i++) {
 		val = READ_ONCE(p[i]);
 		if (val == token || (zero_allowed && !val))
 			continue;
 		GUEST_ASSERT_2(old_allowed && val < token &&
-			       val >> TOKEN_SHIFT == token >> TOKEN_SHIFT, val, token);
+			       val >> GMEM_TOKEN_SHIFT == token >> GMEM_TOKEN_SHIFT, val, token);
 	}
 }
 
@@ -89,83 +80,46 @@ static void guest_check_host_page(uint64_t *p)
 {
 	uint64_t i, val;
 
-	for (i = 0; i < MIN_PAGE_SIZE / sizeof(*p); i++) {
+	for (i = 0; i < page_size / sizeof(*p); i++) {
 		val = READ_ONCE(p[i]);
-		GUEST_ASSERT_2(!val || val >> TOKEN_SHIFT == HOST_ID, val, i);
+		GUEST_ASSERT_2(!val || val >> GMEM_TOKEN_SHIFT == HOST_ID, val, i);
 	}
 }
 
 static void guest_code(uint64_t id)
 {
-	uint64_t token = id << TOKEN_SHIFT, page, i;
+	uint64_t token = id << GMEM_TOKEN_SHIFT, page, i;
 
 	for (;;) {
 		token++;
 		for (page = id - 1; page < NR_PAGES; page += nr_vcpus) {
-			uint64_t *p = (uint64_t *)(GPA + page * MIN_PAGE_SIZE);
+			uint64_t *p = (uint64_t *)(GPA + page * page_size);
 
 			if (is_host_page(page)) {
 				guest_check_host_page(p);
 				continue;
 			}
-			for (i = 0; i < MIN_PAGE_SIZE / sizeof(*p); i++)
+			for (i = 0; i < page_size / sizeof(*p); i++)
 				WRITE_ONCE(p[i], token);
 			guest_check(p, token);
 		}
 		/* What was written before all those conversions. */
 		for (page = id - 1; page < NR_PAGES; page += nr_vcpus)
 			if (!is_host_page(page))
-				guest_check((uint64_t *)(GPA + page * MIN_PAGE_SIZE), token);
+				guest_check((uint64_t *)(GPA + page * page_size), token);
 		GUEST_SYNC(token);
 	}
 }
 
-static void handle_exit(struct kvm_vcpu *vcpu)
+static __thread int nr_runs;
+
+/* Every now and then, before a vCPU runs. */
+static void prefault(struct kvm_vcpu *vcpu)
 {
-	struct kvm_run *run = vcpu->run;
-	struct ucall uc;
+	struct kvm_pre_fault_memory range = { .gpa = GPA, .size = size };
 
-	if (run->exit_reason == KVM_EXIT_MMIO && storm->delete) {
-		memset(run->mmio.data, 0, sizeof(run->mmio.data));
-		return;
-	}
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_SYNC:
-		__atomic_fetch_add(&nr_syncs, 1, __ATOMIC_RELAXED);
-		break;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT_2(uc, "read 0x%lx, expected 0x%lx");
-		break;
-	default:
-		TEST_FAIL("Exit reason %u (%s)", run->exit_reason,
-			  exit_reason_str(run->exit_reason));
-	}
-}
-
-static void *vcpu_thread(void *arg)
-{
-	struct kvm_pre_fault_memory range;
-	struct kvm_vcpu *vcpu = arg;
-	int i;
-
-	for (i = 0; !READ_ONCE(stop_storm); i++) {
-		if (i % 4 == 3) {
-			range = (struct kvm_pre_fault_memory) { .gpa = GPA, .size = size };
-			if (__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range))
-				TEST_ASSERT(storm->delete, "Prefault failed, errno %d", errno);
-		}
-		if (!_vcpu_run(vcpu)) {
-			handle_exit(vcpu);
-			continue;
-		}
-		TEST_ASSERT(storm->delete && errno == EFAULT &&
-			    vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT,
-			    "KVM_RUN failed, errno %d, exit reason %u", errno,
-			    vcpu->run->exit_reason);
-		sched_yield();
-	}
-	errno = 0;
-	return NULL;
+	if (nr_runs++ % 4 == 3 && __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range))
+		TEST_ASSERT(storm->delete, "Prefault failed, errno %d", errno);
 }
 
 static __thread sigjmp_buf sigbus_jmp;
@@ -204,14 +158,14 @@ static void *convert_thread(void *arg)
 	uint64_t base = (uintptr_t)arg * HALF_PAGES, first, nr, i;
 	bool private;
 
-	while (!READ_ONCE(stop_storm)) {
+	while (!gmem_stress_stopped()) {
 		first = base + rand_r(&seed) % HALF_PAGES;
 		nr = 1 + rand_r(&seed) % (base + HALF_PAGES - first);
 		/* Without a pause such faults would only ever be repeated. */
 		if (storm->dual)
 			usleep(200);
 		private = rand_r(&seed) % 2;
-		__atomic_fetch_add(&nr_steps, 1, __ATOMIC_RELAXED);
+		gmem_stress_count_step();
 		if (storm->punch && rand_r(&seed) % 4 == 0)
 			gmem_punch(fd, first * page_size, nr * page_size);
 		if (convert(first, nr, private, storm->dual || rand_r(&seed) % 2)) {
@@ -234,16 +188,16 @@ static void check_page(uint64_t page, const uint64_t *data)
 	uint64_t id = is_host_page(page) ? HOST_ID : page % nr_vcpus + 1, i;
 
 	for (i = 0; i < page_size / sizeof(*data); i++)
-		TEST_ASSERT(!data[i] || data[i] >> TOKEN_SHIFT == id,
+		TEST_ASSERT(!data[i] || data[i] >> GMEM_TOKEN_SHIFT == id,
 			    "Page %lu holds 0x%lx", page, data[i]);
 }
 
 static void *look_thread(void *arg)
 {
 	uint64_t *data = gmem_anonymous(page_size);
-	uint64_t page, i, token = HOST_ID << TOKEN_SHIFT;
+	uint64_t page, i, token = HOST_ID << GMEM_TOKEN_SHIFT;
 
-	while (!READ_ONCE(stop_storm)) {
+	while (!gmem_stress_stopped()) {
 		token++;
 		for (page = 0; page < NR_PAGES; page++) {
 			uint64_t *p = (void *)mem + page * page_size;
@@ -262,35 +216,29 @@ static void *look_thread(void *arg)
 	return NULL;
 }
 
-static void set_slot(size_t len)
-{
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, len,
-				   len ? mem : NULL, fd, 0);
-}
-
 static void *slot_thread(void *arg)
 {
-	while (!READ_ONCE(stop_storm)) {
-		set_slot(0);
-		set_slot(size);
+	while (!gmem_stress_stopped()) {
+		delete_slot();
+		set_slot(SLOT, GPA, fd, 0, size);
 		usleep(1000);
 	}
 	return NULL;
 }
 
-static void start_vm(void)
+static void start(void)
 {
 	int i;
 
 	nr_vcpus = storm->nr_vcpus;
 	old_allowed = storm->dual || storm->delete;
 	zero_allowed = storm->dual || storm->delete || storm->punch;
-	vm_type = KVM_X86_SW_PROTECTED_VM;
+	gmem_begin_protected();
 	vm = vm_create_with_vcpus(nr_vcpus, guest_code, vcpus);
-	virt_map(vm, GPA, GPA, NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, storm->dual ? 0 : GMEM_SHARED);
-	mem = storm->dual ? gmem_anonymous(size) : gmem_mmap(fd, 0, size);
-	set_slot(size);
+	gmem_end_protected();
+	gmem_guest_map(vm, GPA, size);
+	fd = new_slot(storm->dual ? 0 : GMEM_SHARED);
+	sync_global_to_guest(vm, page_size);
 	sync_global_to_guest(vm, nr_vcpus);
 	sync_global_to_guest(vm, old_allowed);
 	sync_global_to_guest(vm, zero_allowed);
@@ -298,72 +246,41 @@ static void start_vm(void)
 		vcpu_args_set(vcpus[i], 1, (uint64_t)i + 1);
 }
 
-static void run_storm(void)
+static void run_storm(const void *one)
 {
-	pthread_t threads[MAX_VCPUS + NR_CONVERTERS + 2];
 	uintptr_t i;
-	int nr = 0;
 
-	nr_syncs = 0;
-	nr_steps = 0;
+	storm = one;
 	nr_again = 0;
 	nr_pages_seen = 0;
-	stop_storm = false;
-	start_vm();
+	gmem_stress_reset();
+	gmem_stress.mmio_allowed = storm->delete;
+	gmem_stress.faults_allowed = storm->delete;
+	gmem_stress.before_run = prefault;
+	start();
 	for (i = 0; i < nr_vcpus; i++)
-		pthread_create(&threads[nr++], NULL, vcpu_thread, vcpus[i]);
+		gmem_stress_add_vcpu(vcpus[i]);
 	for (i = 0; i < NR_CONVERTERS; i++)
-		pthread_create(&threads[nr++], NULL, convert_thread, (void *)i);
-	pthread_create(&threads[nr++], NULL, look_thread, NULL);
+		gmem_stress_add_thread(convert_thread, (void *)i);
+	gmem_stress_add_thread(look_thread, NULL);
 	if (storm->delete)
-		pthread_create(&threads[nr++], NULL, slot_thread, NULL);
-
-	sleep(seconds);
-	WRITE_ONCE(stop_storm, true);
-	while (nr--)
-		pthread_join(threads[nr], NULL);
-	kvm_vm_free(vm);
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
+		gmem_stress_add_thread(slot_thread, NULL);
+	gmem_stress_wait();
+	stop_vm(fd);
 	ksft_print_msg("%s: %lu guest rounds, %lu conversions, %lu EAGAIN, %lu pages seen\n",
-		       storm->name, nr_syncs, nr_steps, nr_again, nr_pages_seen);
-	TEST_ASSERT(nr_syncs && nr_steps > nr_again && nr_pages_seen,
+		       storm->name, gmem_stress.nr_syncs, gmem_stress.nr_steps, nr_again,
+		       nr_pages_seen);
+	TEST_ASSERT(gmem_stress.nr_syncs && gmem_stress.nr_steps > nr_again && nr_pages_seen,
 		    "The guest or the host made no progress");
 }
 
 int main(int argc, char *argv[])
 {
 	struct sigaction sa = { .sa_handler = sigbus_handler };
-	const char *only = NULL;
-	int opt, i, nr = 0;
 
-	while ((opt = getopt(argc, argv, "t:r:")) != -1) {
-		if (opt == 't')
-			seconds = atoi(optarg);
-		else if (opt == 'r')
-			only = optarg;
-		else
-			return KSFT_FAIL;
-	}
-	TEST_ASSERT(seconds > 0, "-t takes a number of seconds");
-
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
+	init_sizes();
 	gmem_require_protected_vms();
 	ASSERT_OK(sigaction(SIGBUS, &sa, NULL));
-
-	for (i = 0; i < ARRAY_SIZE(storms); i++)
-		nr += !only || !strcmp(only, storms[i].name);
-	setbuf(stdout, NULL);
-	ksft_print_header();
-	ksft_set_plan(nr);
-	for (i = 0; i < ARRAY_SIZE(storms); i++) {
-		storm = &storms[i];
-		if (only && strcmp(only, storm->name))
-			continue;
-		run_storm();
-		ksft_test_result_pass("%s\n", storm->name);
-	}
-	ksft_finished();
-	return 0;
+	return gmem_stress_main(argc, argv, storms, sizeof(storms[0]), ARRAY_SIZE(storms),
+				run_storm);
 }

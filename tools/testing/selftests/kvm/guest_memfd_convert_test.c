@@ -15,48 +15,20 @@
 #include "guest_memfd_private.h"
 
 #define NR_PAGES	16
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
+
 #define PRIVATE		KVM_MEMORY_ATTRIBUTE_PRIVATE
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
-
-static void set_slot(int slot, uint64_t gpa, int fd, uint64_t offset, size_t len)
+static int start(uint64_t flags)
 {
-	vm_set_user_memory_region2(vm, slot, KVM_MEM_GUEST_MEMFD, gpa, len,
-				   len ? mem + offset : NULL, fd, offset);
+	return start_vm_with_slot(true, flags);
 }
 
-/* A protected VM, and a file with its mapping that no slot shows yet. */
-static int start_vm_without_slot(uint64_t flags)
+/* A file with its mapping that no slot shows yet. */
+static int start_without_slot(void)
 {
-	int fd;
-
-	vm = gmem_create_protected_vm(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, 2 * NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, flags);
-	mem = gmem_mmap(fd, 0, size);
-	gmem_guest_start(vcpu);
-	return fd;
-}
-
-static int start_vm(uint64_t flags)
-{
-	int fd = start_vm_without_slot(flags);
-
-	set_slot(SLOT, GPA, fd, 0, size);
-	return fd;
-}
-
-static void stop_vm(int fd)
-{
-	kvm_vm_free(vm);
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
+	start_vm(true);
+	return new_memory(GMEM_SHARED);
 }
 
 /* A reference to one page, as somebody may hold who does I/O on it. */
@@ -81,7 +53,7 @@ static void release_page(struct page_ref *ref)
 static const char *test_errnos(void)
 {
 	struct kvm_memory_attributes2 attrs = { .size = size };
-	int fd = start_vm(GMEM_SHARED), other, bit;
+	int fd = start(GMEM_SHARED), other, bit;
 
 	gmem_fill(mem, size, 1);
 	for (bit = 0; bit < 64; bit++) {
@@ -121,7 +93,7 @@ static const char *test_errnos(void)
 
 static const char *test_begins_shared(void)
 {
-	int fd = start_vm(GMEM_SHARED);
+	int fd = start(GMEM_SHARED);
 	uint64_t error = 5;
 
 	gmem_fill(mem, size, 1);
@@ -146,7 +118,7 @@ static const char *test_begins_shared(void)
 
 static const char *test_begins_private(void)
 {
-	int fd = start_vm(GUEST_MEMFD_FLAG_MMAP);
+	int fd = start(GUEST_MEMFD_FLAG_MMAP);
 
 	gmem_assert_no_access(mem, size);
 	gmem_guest_fill(vcpu, GPA, size, 1);
@@ -164,7 +136,7 @@ static const char *test_begins_private(void)
 /* Every other page, then every third: a state of its own for each page. */
 static const char *test_single_pages(void)
 {
-	int fd = start_vm(GMEM_SHARED), step, i;
+	int fd = start(GMEM_SHARED), step, i;
 	bool private[NR_PAGES] = { };
 
 	gmem_fill(mem, size, 1);
@@ -185,7 +157,7 @@ static const char *test_single_pages(void)
 /* The state of a page exists without the page. */
 static const char *test_holes(void)
 {
-	int fd = start_vm(GMEM_SHARED);
+	int fd = start(GMEM_SHARED);
 
 	gmem_make_private(fd, 0, size / 2);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
@@ -206,7 +178,7 @@ static const char *test_holes(void)
 static const char *test_foreign_reference(void)
 {
 	struct page_ref third, fifth;
-	int fd = start_vm(GMEM_SHARED);
+	int fd = start(GMEM_SHARED);
 	uint64_t error;
 
 	gmem_fill(mem, size, 1);
@@ -238,7 +210,7 @@ static const char *test_foreign_reference(void)
 /* By gfn, in a slot that shows the middle of the file. */
 static const char *test_by_gfn(void)
 {
-	int fd = start_vm_without_slot(GMEM_SHARED);
+	int fd = start_without_slot();
 	size_t half = size / 2;
 	struct page_ref ref;
 
@@ -262,7 +234,7 @@ static const char *test_by_gfn(void)
 /* Slots with holes between them; the last one fails, which undoes the others. */
 static const char *test_several_slots(void)
 {
-	int fd = start_vm_without_slot(GMEM_SHARED);
+	int fd = start_without_slot();
 	size_t quarter = size / 4;
 	uint64_t end = GPA + 6 * quarter;
 	struct page_ref ref;
@@ -304,7 +276,7 @@ static const char *test_several_slots(void)
 /* The file has the state while its slot is there, the gfn otherwise. */
 static const char *test_slots_come_and_go(void)
 {
-	int fd = start_vm_without_slot(GMEM_SHARED);
+	int fd = start_without_slot();
 
 	gmem_fill(mem, size, 1);
 	vm_make_private(vm, GPA, size);
@@ -317,7 +289,7 @@ static const char *test_slots_come_and_go(void)
 
 	vm_make_private(vm, GPA, size);
 	gmem_assert_no_access(mem, size);
-	set_slot(SLOT, GPA, -1, 0, 0);
+	delete_slot();
 	gmem_assert_no_access(mem, size);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
 	vcpu_run_expect_private_fault(vcpu, GPA);
@@ -329,7 +301,7 @@ static const char *test_slots_come_and_go(void)
 	gmem_assert_no_access(mem, size);
 
 	/* Nor does the state of the file outlive the slot. */
-	set_slot(SLOT, GPA, -1, 0, 0);
+	delete_slot();
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
 	gmem_expect_mmio_read(vcpu, GPA, 3);
 	ASSERT_EQ(gmem_guest_finish(vcpu), 3ul);
@@ -341,12 +313,11 @@ static const char *test_slots_come_and_go(void)
 
 static const char *test_file_closed(void)
 {
-	int fd = start_vm(GMEM_SHARED);
+	int fd = start(GMEM_SHARED);
 
 	gmem_fill(mem, size, 1);
 	vm_make_private(vm, GPA, size);
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
+	free_memory(fd);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
 	ASSERT_ERRNO(_vcpu_run(vcpu), EFAULT);
 	ASSERT_EQ(vcpu->run->exit_reason, (uint32_t)KVM_EXIT_MEMORY_FAULT);
@@ -354,10 +325,9 @@ static const char *test_file_closed(void)
 	vm_make_shared(vm, GPA, size);
 	vm_make_private(vm, GPA, size);
 	ASSERT_ERRNO(_vcpu_run(vcpu), EFAULT);
-	ASSERT_OK(__vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, 0, 0, NULL,
-					       -1, 0));
+	delete_slot();
 	vcpu_run_expect_private_fault(vcpu, GPA);
-	kvm_vm_free(vm);
+	stop_vm(-1);
 	return NULL;
 }
 
@@ -374,11 +344,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_file_closed),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-	gmem_require_protected_vms();
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(gmem_require_protected_vms)

@@ -2,9 +2,9 @@
 /*
  * guest_memfd_private_test: private memory of software-protected VMs
  *
- * VM types and capabilities, the attributes of gfns, slots that have private
- * memory in a guest_memfd beside shared memory at userspace_addr, and what a
- * guest meets where there is no private memory.
+ * Their capabilities, the attributes of gfns, slots that have private memory in
+ * a guest_memfd beside shared memory at userspace_addr, and what a guest meets
+ * where there is no private memory.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -16,42 +16,12 @@
 #include "guest_memfd_private.h"
 
 #define NR_PAGES	16
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static void *shared;
-static bool tdp_mmu;
-
-static void set_slot(int slot, uint64_t gpa, int fd, uint64_t offset, size_t len)
+/* A protected VM with a dual-backed slot: mem is its shared side. */
+static int start(void)
 {
-	vm_set_user_memory_region2(vm, slot, KVM_MEM_GUEST_MEMFD, gpa, len,
-				   len ? shared + offset : NULL, fd, offset);
-}
-
-/* A protected VM with a dual-backed slot: its guest_memfd. */
-static int start_vm(void)
-{
-	int fd;
-
-	vm = gmem_create_protected_vm(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, 2 * NR_PAGES);
-	shared = gmem_anonymous(size);
-	fd = vm_create_guest_memfd(vm, size, 0);
-	set_slot(SLOT, GPA, fd, 0, size);
-	gmem_guest_start(vcpu);
-	return fd;
-}
-
-static void stop_vm(int fd)
-{
-	kvm_vm_free(vm);
-	ASSERT_OK(munmap(shared, size));
-	if (fd >= 0)
-		close(fd);
+	return start_vm_with_slot(true, 0);
 }
 
 static void expect_private_fault(uint64_t gpa)
@@ -60,62 +30,27 @@ static void expect_private_fault(uint64_t gpa)
 	vcpu_run_expect_private_fault(vcpu, gpa);
 }
 
-static const char *test_vm_types(void)
-{
-	int kvm_fd = open_kvm_dev_path_or_exit();
-	unsigned long types = BIT(KVM_X86_DEFAULT_VM);
-	unsigned long type;
-	int vm_fd;
-
-	if (tdp_mmu)
-		types |= BIT(KVM_X86_SW_PROTECTED_VM);
-	ASSERT_EQ(kvm_check_cap(KVM_CAP_VM_TYPES), (int)types);
-	for (type = 0; type < 70; type++) {
-		if (type < 64 && types & BIT(type)) {
-			vm_fd = ASSERT_OK(ioctl(kvm_fd, KVM_CREATE_VM, type));
-			ASSERT_EQ(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_VM_TYPES),
-				  (int)types);
-			close(vm_fd);
-		} else {
-			ASSERT_ERRNO(ioctl(kvm_fd, KVM_CREATE_VM, type), EINVAL);
-		}
-	}
-	ASSERT_ERRNO(ioctl(kvm_fd, KVM_CREATE_VM, -1ul), EINVAL);
-	ASSERT_ERRNO(ioctl(kvm_fd, KVM_CREATE_VM, BIT(32) + 1), EINVAL);
-	close(kvm_fd);
-	return NULL;
-}
-
 static void check_caps(struct kvm_vm *vm, bool private)
 {
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_MEMORY_ATTRIBUTES), private ? 8 : 0);
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES),
 		  private ? 8 : 0);
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD), 1);
-	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS), 0xb);
+	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS), GMEM_ALL_FLAGS);
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_PRE_FAULT_MEMORY), 1);
-	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_MULTI_ADDRESS_SPACE), private ? 1 : 2);
 }
 
 static const char *test_caps(void)
 {
 	struct kvm_vm *ordinary = vm_create_barebones();
-	uint32_t smm_slot = 1 << 16 | SLOT;
-	int fd = start_vm();
+	int fd = start();
 
 	ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_ATTRIBUTES), 8);
 	ASSERT_EQ(kvm_check_cap(KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES), 8);
 	ASSERT_EQ(kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY), 1);
-	ASSERT_EQ(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS), 0xb);
+	ASSERT_EQ(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS), GMEM_ALL_FLAGS);
 	check_caps(ordinary, false);
 	check_caps(vm, true);
-
-	/* One address space: no slot in the second, of whatever kind. */
-	ASSERT_ERRNO(__vm_set_user_memory_region(vm, smm_slot, 0, GPA + size, size,
-						 shared), EINVAL);
-	ASSERT_ERRNO(__vm_set_user_memory_region2(vm, smm_slot, 0, GPA + size, size,
-						  shared, -1, 0), EINVAL);
-	ASSERT_OK(__vm_set_user_memory_region(ordinary, smm_slot, 0, GPA, size, shared));
 	kvm_vm_free(ordinary);
 	stop_vm(fd);
 	return NULL;
@@ -124,7 +59,7 @@ static const char *test_caps(void)
 static const char *test_attribute_errnos(void)
 {
 	struct kvm_memory_attributes attrs = { .address = GPA, .size = size };
-	int bit, fd = start_vm();
+	int bit, fd = start();
 
 	for (bit = 0; bit < 64; bit++) {
 		attrs.flags = 1ull << bit;
@@ -171,28 +106,28 @@ static const char *test_ordinary_vm(void)
 /* One gfn has two memories, and each keeps its content. */
 static const char *test_dual_backed(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
 	gmem_guest_fill(vcpu, GPA, size, 1);
 	vm_make_private(vm, GPA, size);
 	assert_guest_sees_zero(vcpu, GPA, size);
 	gmem_guest_fill(vcpu, GPA, size, 2);
-	assert_host_sees(shared, size, 1);
+	assert_host_sees(mem, size, 1);
 	ASSERT_EQ(gmem_allocated(fd), size);
 
-	gmem_fill(shared, size, 3);
+	gmem_fill(mem, size, 3);
 	assert_guest_sees(vcpu, GPA, size, 2);
 	vm_make_shared(vm, GPA + page_size, page_size);
 	assert_guest_sees(vcpu, GPA, page_size, 2);
 	TEST_ASSERT(gmem_guest_read(vcpu, GPA + page_size) ==
-		    *(uint64_t *)(shared + page_size), "The page is not shared");
+		    *(uint64_t *)(mem + page_size), "The page is not shared");
 	vm_make_shared(vm, GPA, size);
 	assert_guest_sees(vcpu, GPA, size, 3);
 	vm_make_private(vm, GPA, size);
 	assert_guest_sees(vcpu, GPA, size, 2);
 
 	/* Holes are for the private side, munmap for the shared one. */
-	ASSERT_OK(madvise(shared, size, MADV_DONTNEED));
+	ASSERT_OK(madvise(mem, size, MADV_DONTNEED));
 	assert_guest_sees(vcpu, GPA, size, 2);
 	gmem_punch(fd, 0, size);
 	assert_guest_sees_zero(vcpu, GPA, size);
@@ -204,17 +139,17 @@ static const char *test_dual_backed(void)
 static const char *test_huge_shared(void)
 {
 	uint64_t gpa = SZ_4M, page;
-	void *mem, *map;
+	void *huge, *map;
 	int fd;
 
 	vm = gmem_create_protected_vm(&vcpu, gmem_guest_code);
 	map = gmem_anonymous(3 * SZ_2M);
-	mem = (void *)(((uintptr_t)map + SZ_2M - 1) & ~(SZ_2M - 1ul));
-	madvise(mem, SZ_2M, MADV_HUGEPAGE);
-	gmem_fill(mem, SZ_2M, 1);
-	virt_map(vm, GPA, gpa, SZ_2M / page_size);
+	huge = (void *)(((uintptr_t)map + SZ_2M - 1) & ~(SZ_2M - 1ul));
+	madvise(huge, SZ_2M, MADV_HUGEPAGE);
+	gmem_fill(huge, SZ_2M, 1);
+	virt_map(vm, GPA, gpa, SZ_2M / vm->page_size);
 	fd = vm_create_guest_memfd(vm, SZ_2M, 0);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, gpa, SZ_2M, mem, fd, 0);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, gpa, SZ_2M, huge, fd, 0);
 	gmem_guest_start(vcpu);
 	assert_guest_sees(vcpu, GPA, SZ_2M, 1);
 
@@ -222,10 +157,10 @@ static const char *test_huge_shared(void)
 		vm_make_private(vm, gpa + page * page_size, page_size);
 		gmem_guest_write(vcpu, GPA + page * page_size, 0x1234 + page);
 		ASSERT_EQ(gmem_guest_read(vcpu, GPA + (page + 1) * page_size),
-			  *(uint64_t *)(mem + (page + 1) * page_size));
+			  *(uint64_t *)(huge + (page + 1) * page_size));
 		ASSERT_EQ(gmem_guest_read(vcpu, GPA + page * page_size), 0x1234 + page);
 	}
-	assert_host_sees(mem, SZ_2M, 1);
+	assert_host_sees(huge, SZ_2M, 1);
 	vm_make_shared(vm, gpa, SZ_2M);
 	assert_guest_sees(vcpu, GPA, SZ_2M, 1);
 	kvm_vm_free(vm);
@@ -236,7 +171,7 @@ static const char *test_huge_shared(void)
 
 static const char *test_no_private_memory(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
 	/* No slot: MMIO once it is shared. */
 	vm_make_private(vm, GPA, 2 * size);
@@ -248,15 +183,15 @@ static const char *test_no_private_memory(void)
 
 	/* A slot that is deleted, used until a moment ago. */
 	gmem_guest_fill(vcpu, GPA, size, 1);
-	set_slot(SLOT, GPA, -1, 0, 0);
+	delete_slot();
 	expect_private_fault(GPA);
 	set_slot(SLOT, GPA, fd, 0, size);
 	gmem_guest_finish(vcpu);
 	assert_guest_sees(vcpu, GPA, size, 1);
 
 	/* A slot without a guest_memfd. */
-	set_slot(SLOT, GPA, -1, 0, 0);
-	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, shared);
+	delete_slot();
+	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, mem);
 	expect_private_fault(GPA + page_size);
 	vm_make_shared(vm, GPA, size);
 	gmem_guest_finish(vcpu);
@@ -267,13 +202,13 @@ static const char *test_no_private_memory(void)
 /* KVM remembers where MMIO is, but not beyond a change of the memslots. */
 static const char *test_mmio_becomes_private(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + size, 0, 0);
 	gmem_expect_mmio_read(vcpu, GPA + size, 7);
 	ASSERT_EQ(gmem_guest_finish(vcpu), 7ul);
 	vm_make_private(vm, GPA + size, size);
-	set_slot(SLOT, GPA, -1, 0, 0);
+	delete_slot();
 	expect_private_fault(GPA + size);
 	stop_vm(fd);
 	return NULL;
@@ -281,9 +216,9 @@ static const char *test_mmio_becomes_private(void)
 
 static const char *test_file_closed(void)
 {
-	int fd = start_vm();
+	int fd = start();
 
-	gmem_fill(shared, size, 1);
+	gmem_fill(mem, size, 1);
 	vm_make_private(vm, GPA, size);
 	gmem_guest_fill(vcpu, GPA, size, 2);
 	close(fd);
@@ -301,8 +236,8 @@ static const char *test_attributes_and_slots(void)
 	size_t half = size / 2;
 	int fd;
 
-	fd = start_vm();
-	set_slot(SLOT, GPA, -1, 0, 0);
+	fd = start();
+	delete_slot();
 	vm_make_private(vm, GPA + page_size, size - 2 * page_size);
 
 	/* Two slots, with private memory across their common boundary. */
@@ -310,45 +245,35 @@ static const char *test_attributes_and_slots(void)
 	set_slot(SLOT + 1, GPA + half, fd, half, half);
 	gmem_guest_fill(vcpu, GPA, size, 1);
 	ASSERT_EQ(gmem_allocated(fd), size - 2 * page_size);
-	assert_host_sees(shared, page_size, 1);
-	TEST_ASSERT(gmem_is_zero(shared + page_size, size - 2 * page_size),
+	assert_host_sees(mem, page_size, 1);
+	TEST_ASSERT(gmem_is_zero(mem + page_size, size - 2 * page_size),
 		    "Private data in shared memory");
 	vm_make_private(vm, GPA - page_size, size + 2 * page_size);
 	assert_guest_sees_zero(vcpu, GPA, page_size);
 	TEST_ASSERT(gmem_guest_read(vcpu, GPA + page_size), "Private data is gone");
 
 	/* The same gfns show other pages of the file, still as private ones. */
-	set_slot(SLOT, GPA, -1, 0, 0);
+	delete_slot();
 	set_slot(SLOT + 1, GPA, -1, 0, 0);
 	set_slot(SLOT, GPA, fd, half, half);
 	TEST_ASSERT(gmem_guest_read(vcpu, GPA), "Private data is gone");
 	vm_make_shared(vm, GPA, size);
 	ASSERT_EQ(gmem_guest_read(vcpu, GPA + half - page_size),
-		  *(uint64_t *)(shared + size - page_size));
+		  *(uint64_t *)(mem + size - page_size));
 	stop_vm(fd);
 	return NULL;
 }
 
 static const struct gmem_test tests[] = {
-	GMEM_TEST(test_vm_types),
 	GMEM_TEST(test_ordinary_vm),
-	GMEM_TEST(test_caps),
-	GMEM_TEST(test_attribute_errnos),
-	GMEM_TEST(test_dual_backed),
-	GMEM_TEST(test_huge_shared),
-	GMEM_TEST(test_no_private_memory),
-	GMEM_TEST(test_file_closed),
-	GMEM_TEST(test_attributes_and_slots),
-	GMEM_TEST(test_mmio_becomes_private),
+	GMEM_TEST_PROTECTED(test_caps),
+	GMEM_TEST_PROTECTED(test_attribute_errnos),
+	GMEM_TEST_PROTECTED(test_dual_backed),
+	GMEM_TEST_PROTECTED(test_huge_shared),
+	GMEM_TEST_PROTECTED(test_no_private_memory),
+	GMEM_TEST_PROTECTED(test_file_closed),
+	GMEM_TEST_PROTECTED(test_attributes_and_slots),
+	GMEM_TEST_PROTECTED(test_mmio_becomes_private),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	tdp_mmu = get_kvm_param_bool("tdp_mmu") && kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY);
-	/* The rest is about protected VMs, which the other MMU does not have. */
-	gmem_run_tests(argc, argv, tests, tdp_mmu ? ARRAY_SIZE(tests) : 2);
-	return 0;
-}
+GMEM_TEST_MAIN(gmem_require_mmap)

@@ -12,43 +12,25 @@
 #include "guest_memfd_private.h"
 
 #define NR_PAGES	8
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
 static uint8_t *buf;
 
 /* A VM, protected or not, with a slot, and a buffer full of random bytes. */
-static int start_vm(bool protected, uint64_t flags)
+static int start(bool protected, uint64_t flags)
 {
 	size_t i;
-	int fd;
 
-	vm = protected ? gmem_create_protected_vm(&vcpu, gmem_guest_code) :
-			 vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, flags);
-	mem = flags & GUEST_MEMFD_FLAG_MMAP ? gmem_mmap(fd, 0, size) : NULL;
 	buf = gmem_anonymous(size);
 	for (i = 0; i < size; i++)
 		buf[i] = rand();
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size,
-				   mem ?: buf, fd, 0);
-	gmem_guest_start(vcpu);
-	return fd;
+	return start_vm_with_slot(protected, flags);
 }
 
-static void stop_vm(int fd)
+static void stop(int fd)
 {
-	kvm_vm_free(vm);
+	stop_vm(fd);
 	ASSERT_OK(munmap(buf, size));
-	if (mem)
-		ASSERT_OK(munmap(mem, size));
-	close(fd);
 }
 
 static void write_all(int fd, const void *data, size_t len, uint64_t pos)
@@ -59,7 +41,7 @@ static void write_all(int fd, const void *data, size_t len, uint64_t pos)
 static const char *test_any_alignment(void)
 {
 	static const int lens[] = { 1, 7, 8, 63, 511, 4095, 4096, 4097, 12289 };
-	int fd = start_vm(false, GMEM_ALL_FLAGS), i, pos;
+	int fd = start(false, GMEM_ALL_FLAGS), i, pos;
 	uint8_t *want = gmem_anonymous(size);
 
 	for (i = 0; i < ARRAY_SIZE(lens); i++) {
@@ -73,13 +55,13 @@ static const char *test_any_alignment(void)
 		ASSERT_EQ(gmem_guest_read(vcpu, GPA + (pos & ~7)),
 			  *(uint64_t *)(want + (pos & ~7)));
 	ASSERT_OK(munmap(want, size));
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 static const char *test_limits(void)
 {
-	int fd = start_vm(false, GMEM_ALL_FLAGS);
+	int fd = start(false, GMEM_ALL_FLAGS);
 	struct iovec iov[3] = {
 		{ buf, 100 }, { buf + 100, 0 }, { buf + 100, page_size },
 	};
@@ -102,13 +84,13 @@ static const char *test_limits(void)
 	ASSERT_EQ(pread(fd, buf, 1, 0), -1l);
 	ASSERT_EQ(read(fd, buf, 1), -1l);
 	errno = 0;
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 static const char *test_source(void)
 {
-	int fd = start_vm(false, GMEM_ALL_FLAGS);
+	int fd = start(false, GMEM_ALL_FLAGS);
 	uint8_t *gap;
 
 	/* The file itself, populated or not, the same page or another. */
@@ -130,24 +112,24 @@ static const char *test_source(void)
 	ASSERT_ERRNO(pwrite(fd, gap + page_size, page_size, 7 * page_size), EFAULT);
 	TEST_ASSERT(gmem_is_zero(mem + 7 * page_size, page_size), "Data from nowhere");
 	ASSERT_OK(munmap(gap, page_size));
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 static const char *test_flag_missing(void)
 {
-	int fd = start_vm(false, GMEM_SHARED);
+	int fd = start(false, GMEM_SHARED);
 
 	ASSERT_ERRNO(pwrite(fd, buf, page_size, 0), ESPIPE);
 	ASSERT_ERRNO(write(fd, buf, page_size), EINVAL);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 static const char *test_private(void)
 {
-	int fd = start_vm(true, GMEM_ALL_FLAGS);
+	int fd = start(true, GMEM_ALL_FLAGS);
 	uint64_t page;
 
 	write_all(fd, buf, page_size, 0);
@@ -180,14 +162,14 @@ static const char *test_private(void)
 	TEST_ASSERT(!memcmp(mem, buf + 8, page_size), "Wrong data");
 	write_all(fd, buf, size, 0);
 	TEST_ASSERT(!memcmp(mem, buf, size), "Wrong data");
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
 /* The page is the guest's only if all of it was written. */
 static const char *test_private_bad_source(void)
 {
-	int fd = start_vm(true, GMEM_ALL_FLAGS);
+	int fd = start(true, GMEM_ALL_FLAGS);
 	uint8_t *gap = gmem_anonymous(2 * page_size);
 
 	gmem_make_private(fd, 0, size);
@@ -201,7 +183,7 @@ static const char *test_private_bad_source(void)
 	write_all(fd, buf, size, 0);
 	ASSERT_EQ(gmem_guest_read(vcpu, GPA), *(uint64_t *)buf);
 	ASSERT_OK(munmap(gap, page_size));
-	stop_vm(fd);
+	stop(fd);
 	return NULL;
 }
 
@@ -213,7 +195,7 @@ static const char *test_never_shared(void)
 	int i, fd;
 
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
-		fd = start_vm(true, flags[i]);
+		fd = start(true, flags[i]);
 		vm_make_private(vm, GPA, size);
 		write_all(fd, buf, size - page_size, 0);
 		ASSERT_ERRNO(pwrite(fd, buf, 1, 0), EPERM);
@@ -221,7 +203,7 @@ static const char *test_never_shared(void)
 			  *(uint64_t *)(buf + page_size));
 		gmem_guest_write(vcpu, GPA + size - page_size, 1);
 		ASSERT_ERRNO(pwrite(fd, buf, 1, size - 1), EPERM);
-		stop_vm(fd);
+		stop(fd);
 	}
 	return NULL;
 }
@@ -236,11 +218,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_never_shared),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-	gmem_require_protected_vms();
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(gmem_require_protected_vms)

@@ -16,7 +16,9 @@
 #include <linux/mman.h>
 
 #include "guest_memfd_private.h"
-#include "processor.h"
+
+#define NR_PAGES	4
+#include "guest_memfd_fixture.h"
 
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON		100
@@ -26,39 +28,19 @@
 #endif
 
 #define CORRUPT_PFN	"/sys/kernel/debug/hwpoison/corrupt-pfn"
-#define NR_PAGES	4
-#define SLOT		5
-#define GPA		0x10000000ul
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
 static int fd;
 
-static void start(void)
+static void start(bool protected)
 {
-	vm = vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
-	gmem_guest_start(vcpu);
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 1);
+	fd = start_vm_with_slot(protected, GMEM_SHARED);
+	gmem_guest_fill(vcpu, GPA, size, 1);
 }
 
 static const char *stop(const char *skip)
 {
-	kvm_vm_free(vm);
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
+	stop_vm(fd);
 	return skip;
-}
-
-static bool guest_sees(uint64_t addr, size_t len, uint64_t seed)
-{
-	return gmem_guest_do(vcpu, GMEM_GUEST_CHECK, addr, len, seed);
 }
 
 /* Why @advice, one of the two that inject an error, cannot be used; or NULL. */
@@ -68,6 +50,20 @@ static const char *cannot_inject(int advice)
 		return "not root";
 	if (madvise(mem, 0, advice))
 		return "the kernel cannot inject memory errors";
+	return NULL;
+}
+
+/* A VM with poison in page 1, or why there is none. */
+static const char *start_with_poison(bool protected)
+{
+	const char *skip;
+
+	start(protected);
+	assert_host_sees(mem, size, 1);
+	skip = cannot_inject(MADV_HWPOISON);
+	if (skip)
+		return stop(skip);
+	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
 	return NULL;
 }
 
@@ -82,7 +78,7 @@ static void assert_page_is_poisoned(void)
 	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EHWPOISON);
 	TEST_ASSERT(!gmem_try_read(mem + page_size, NULL), "The host can read the page");
 	TEST_ASSERT(!gmem_try_write(mem + page_size, 1), "The host can write the page");
-	TEST_ASSERT(gmem_matches(mem, page_size, 1), "Another page changed");
+	assert_host_sees(mem, page_size, 1);
 	ASSERT_EQ(gmem_allocated(fd), size);
 }
 
@@ -91,22 +87,18 @@ static void assert_punch_replaces_page(void)
 {
 	gmem_punch(fd, page_size, page_size);
 	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 2);
-	TEST_ASSERT(gmem_matches(mem, size, 2), "The host sees other data");
+	gmem_guest_fill(vcpu, GPA, size, 2);
+	assert_host_sees(mem, size, 2);
 	ASSERT_EQ(gmem_allocated(fd), size);
 }
 
 static const char *test_poison_mapped_page(void)
 {
-	const char *skip;
+	const char *skip = start_with_poison(false);
 
-	start();
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
-	skip = cannot_inject(MADV_HWPOISON);
 	if (skip)
-		return stop(skip);
+		return skip;
 
-	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
 	assert_page_is_poisoned();
 	assert_punch_replaces_page();
 	return stop(NULL);
@@ -118,8 +110,8 @@ static const char *test_poison_unmapped_page(void)
 	uint64_t pfn;
 	char val[32];
 
-	start();
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	start(false);
+	assert_host_sees(mem, size, 1);
 	pfn = gmem_pfn(mem + page_size);
 	if (!pfn || access(CORRUPT_PFN, W_OK))
 		return stop("no " CORRUPT_PFN);
@@ -136,19 +128,15 @@ static const char *test_poison_unmapped_page(void)
 
 static const char *test_close_with_poison(void)
 {
-	const char *skip;
+	const char *skip = start_with_poison(false);
 
-	start();
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
-	skip = cannot_inject(MADV_HWPOISON);
 	if (skip)
-		return stop(skip);
+		return skip;
 
-	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
 	/* The file goes while it holds the page; the next one must not get it. */
 	stop(NULL);
-	start();
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	start(false);
+	assert_host_sees(mem, size, 1);
 	return stop(NULL);
 }
 
@@ -157,8 +145,8 @@ static const char *test_soft_offline(void)
 	const char *skip;
 	uint64_t pfn;
 
-	start();
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host sees other data");
+	start(false);
+	assert_host_sees(mem, size, 1);
 	pfn = gmem_pfn(mem + page_size);
 	skip = cannot_inject(MADV_SOFT_OFFLINE);
 	if (skip)
@@ -166,52 +154,45 @@ static const char *test_soft_offline(void)
 
 	/* It may fail, and has to leave the page where and as it is. */
 	madvise(mem + page_size, page_size, MADV_SOFT_OFFLINE);
-	TEST_ASSERT(guest_sees(GPA, size, 1), "The guest lost data");
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host lost data");
+	assert_guest_sees(vcpu, GPA, size, 1);
+	assert_host_sees(mem, size, 1);
 	ASSERT_EQ(gmem_pfn(mem + page_size), pfn);
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 3);
-	TEST_ASSERT(gmem_matches(mem, size, 3), "The guest has another page");
+	gmem_guest_fill(vcpu, GPA, size, 3);
+	assert_host_sees(mem, size, 3);
 	return stop(NULL);
 }
 
 static const char *test_compaction(void)
 {
-	start();
+	start(false);
 	if (gmem_write_file("/proc/sys/vm/compact_memory", "1"))
 		return stop("the kernel cannot compact memory");
 
-	TEST_ASSERT(guest_sees(GPA, size, 1), "The guest lost data");
-	TEST_ASSERT(gmem_matches(mem, size, 1), "The host lost data");
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 4);
-	TEST_ASSERT(gmem_matches(mem, size, 4), "The guest has another page");
+	assert_guest_sees(vcpu, GPA, size, 1);
+	assert_host_sees(mem, size, 1);
+	gmem_guest_fill(vcpu, GPA, size, 4);
+	assert_host_sees(mem, size, 4);
 	return stop(NULL);
 }
 
 /* Poison is in nobody's way: a conversion takes the page along as it is. */
 static const char *test_convert_poison(void)
 {
-	const char *skip;
+	const char *skip = start_with_poison(true);
 
-	if (!gmem_have_protected_vms())
-		return "no protected VMs";
-	vm_type = KVM_X86_SW_PROTECTED_VM;
-	start();
-	vm_type = KVM_X86_DEFAULT_VM;
-	skip = cannot_inject(MADV_HWPOISON);
 	if (skip)
-		return stop(skip);
+		return skip;
 
-	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
 	gmem_make_private(fd, 0, size);
 	gmem_assert_no_access(mem, size);
-	TEST_ASSERT(guest_sees(GPA, page_size, 1), "The guest lost data");
+	assert_guest_sees(vcpu, GPA, page_size, 1);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
 	vcpu_run_expect_memory_fault_flags(vcpu, GPA + page_size, EHWPOISON,
 					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
 	gmem_make_shared(fd, 0, size);
 	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EHWPOISON);
 	TEST_ASSERT(!gmem_try_read(mem + page_size, NULL), "The host can read the page");
-	TEST_ASSERT(gmem_matches(mem, page_size, 1), "The host lost data");
+	assert_host_sees(mem, page_size, 1);
 	assert_punch_replaces_page();
 	return stop(NULL);
 }
@@ -220,18 +201,9 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_poison_mapped_page),
 	GMEM_TEST(test_poison_unmapped_page),
 	GMEM_TEST(test_close_with_poison),
-	GMEM_TEST(test_convert_poison),
+	GMEM_TEST_PROTECTED(test_convert_poison),
 	GMEM_TEST(test_soft_offline),
 	GMEM_TEST(test_compaction),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(gmem_require_mmap)

@@ -17,44 +17,7 @@
 #include "guest_memfd_private.h"
 
 #define NR_PAGES	16
-#define SLOT		5
-#define GPA		0x10000000ul
-
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
-
-/* A guest with a page beyond the slots, to bring its page tables into play. */
-static void start_vm(bool protected)
-{
-	vm = protected ? gmem_create_protected_vm(&vcpu, gmem_guest_code) :
-			 vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
-	virt_map(vm, GPA, GPA, 2 * NR_PAGES);
-}
-
-static int add_slot(uint64_t flags)
-{
-	int fd = vm_create_guest_memfd(vm, size, flags);
-
-	if (flags & GUEST_MEMFD_FLAG_MMAP)
-		mem = gmem_mmap(fd, 0, size);
-	else
-		mem = gmem_anonymous(size);
-	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
-	return fd;
-}
-
-static void stop_vm(int fd)
-{
-	kvm_vm_free(vm);
-	if (mem)
-		ASSERT_OK(munmap(mem, size));
-	mem = NULL;
-	if (fd >= 0)
-		close(fd);
-}
+#include "guest_memfd_fixture.h"
 
 static int __prefault(uint64_t *gpa, uint64_t *len)
 {
@@ -90,38 +53,16 @@ static void prefault_fails(uint64_t gpa, uint64_t len, int err)
 	ASSERT_EQ(left, len);
 }
 
-static uint64_t vcpu_stat(const char *name)
-{
-	int fd = ASSERT_OK(vcpu_get_stats_fd(vcpu)), i;
-	struct kvm_stats_desc *descs, *desc;
-	struct kvm_stats_header header;
-	uint64_t val[2];
-
-	read_stats_header(fd, &header);
-	descs = read_stats_descriptors(fd, &header);
-	for (i = 0; i < header.num_desc; i++) {
-		desc = get_stats_descriptor(descs, i, &header);
-		if (strcmp(desc->name, name))
-			continue;
-		read_stat_data(fd, &header, desc, val, 1);
-		free(descs);
-		close(fd);
-		return val[0];
-	}
-	TEST_FAIL("A vCPU has no stat '%s'", name);
-}
-
 /* The guest uses [GPA, GPA + len) for the first time, without a fault. */
 static void assert_no_faults(size_t len)
 {
-	uint64_t taken, faults;
+	uint64_t taken = gmem_faults_taken(vcpu);
+	uint64_t faults = gmem_vm_stat(vm, "gmem_faults");
 
-	taken = vcpu_stat("pf_taken");
-	faults = gmem_vm_stat(vm, "gmem_faults");
 	gmem_guest_fill(vcpu, GPA, len, 5);
 	assert_guest_sees(vcpu, GPA, len, 5);
 	ASSERT_EQ(gmem_vm_stat(vm, "gmem_faults"), faults);
-	ASSERT_EQ(vcpu_stat("pf_taken"), taken);
+	ASSERT_EQ(gmem_faults_taken(vcpu), taken);
 }
 
 /* Let the guest touch what it needs besides: code, stack, page tables. */
@@ -138,8 +79,8 @@ static const char *test_errnos(void)
 	struct kvm_pre_fault_memory range = { .gpa = GPA, .size = size };
 	int bit, fd;
 
-	start_vm(false);
-	fd = add_slot(GMEM_SHARED);
+	create_vm(false);
+	fd = new_slot(GMEM_SHARED);
 	for (bit = 0; bit < 64; bit++) {
 		range.flags = 1ull << bit;
 		ASSERT_ERRNO(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range), EINVAL);
@@ -176,8 +117,8 @@ static const char *test_partial(void)
 	uint64_t gpa = GPA + page_size, len = 4 * size;
 	int fd;
 
-	start_vm(false);
-	fd = add_slot(GMEM_SHARED);
+	create_vm(false);
+	fd = new_slot(GMEM_SHARED);
 	ASSERT_OK(__prefault(&gpa, &len));
 	ASSERT_EQ(gpa, GPA + size);
 	ASSERT_EQ(len, 3 * size + page_size);
@@ -196,8 +137,8 @@ static const char *test_gmem_only(void)
 {
 	int fd;
 
-	start_vm(false);
-	fd = add_slot(GMEM_SHARED);
+	create_vm(false);
+	fd = new_slot(GMEM_SHARED);
 	prefault(GPA, size);
 	warm_up();
 	assert_no_faults(size);
@@ -208,7 +149,7 @@ static const char *test_gmem_only(void)
 
 static const char *test_host_memory(void)
 {
-	start_vm(false);
+	create_vm(false);
 	mem = gmem_anonymous(size);
 	gmem_fill(mem, size, 1);
 	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, mem);
@@ -227,8 +168,8 @@ static const char *test_huge(void)
 	void *map, *huge;
 	int fd;
 
-	start_vm(false);
-	fd = add_slot(GMEM_SHARED);
+	create_vm(false);
+	fd = new_slot(GMEM_SHARED);
 	map = gmem_anonymous(4 * SZ_2M);
 	huge = (void *)(((uintptr_t)map + SZ_2M - 1) & ~(SZ_2M - 1ul));
 	madvise(huge, 3 * SZ_2M, MADV_HUGEPAGE);
@@ -250,8 +191,8 @@ static const char *test_private(void)
 	int i, fd;
 
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
-		start_vm(true);
-		fd = add_slot(flags[i]);
+		create_vm(true);
+		fd = new_slot(flags[i]);
 		vm_make_private(vm, GPA, size);
 		prefault(GPA, size);
 		ASSERT_EQ(gmem_allocated(fd), size);
@@ -271,8 +212,8 @@ static const char *test_mixed(void)
 {
 	int fd;
 
-	start_vm(true);
-	fd = add_slot(0);
+	create_vm(true);
+	fd = new_slot(0);
 	gmem_fill(mem, size, 1);
 	vm_make_private(vm, GPA + page_size, page_size);
 	prefault(GPA, size);
@@ -296,8 +237,8 @@ static const char *test_pending_exit(void)
 	uint64_t gpa = GPA + size;
 	int fd;
 
-	start_vm(true);
-	fd = add_slot(0);
+	create_vm(true);
+	fd = new_slot(0);
 	gmem_guest_start(vcpu);
 	vm_make_private(vm, GPA + 4 * size, page_size);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, gpa, 0, 0);
@@ -318,8 +259,8 @@ static void *slot_thread(void *arg)
 	int fd = *(int *)arg;
 
 	while (!READ_ONCE(stop_thread)) {
-		vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, 0, NULL, -1, 0);
-		vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, size, mem, fd, 0);
+		delete_slot();
+		set_slot(SLOT, GPA, fd, 0, size);
 	}
 	return NULL;
 }
@@ -331,8 +272,8 @@ static const char *test_slot_race(void)
 	uint64_t gpa, len;
 	pthread_t thread;
 
-	start_vm(false);
-	fd = add_slot(GMEM_SHARED);
+	create_vm(false);
+	fd = new_slot(GMEM_SHARED);
 	stop_thread = false;
 	pthread_create(&thread, NULL, slot_thread, &fd);
 	for (i = 0; i < 300; i++) {
@@ -359,8 +300,8 @@ static const char *test_unsupported(void)
 {
 	int fd;
 
-	start_vm(false);
-	fd = add_slot(GMEM_SHARED);
+	create_vm(false);
+	fd = new_slot(GMEM_SHARED);
 	prefault_fails(GPA, size, EOPNOTSUPP);
 	prefault_fails(GPA, 0, EINVAL);
 	stop_vm(fd);
@@ -378,21 +319,16 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_host_memory),
 	GMEM_TEST(test_huge),
 	GMEM_TEST(test_slot_race),
-	/* The last three are about protected VMs. */
-	GMEM_TEST(test_private),
-	GMEM_TEST(test_mixed),
-	GMEM_TEST(test_pending_exit),
+	GMEM_TEST_PROTECTED(test_private),
+	GMEM_TEST_PROTECTED(test_mixed),
+	GMEM_TEST_PROTECTED(test_pending_exit),
 };
 
 int main(int argc, char *argv[])
 {
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	init_sizes();
+	gmem_require_mmap();
 	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
 		gmem_run_tests(argc, argv, unsupported_tests, 1);
-	else
-		gmem_run_tests(argc, argv, tests,
-			       ARRAY_SIZE(tests) - (gmem_have_protected_vms() ? 0 : 3));
-	return 0;
+	return gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
 }

@@ -14,35 +14,21 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 
-#include "guest_memfd_util.h"
-#include "processor.h"
-
 #define NR_PAGES	24
-#define SLOT		5
-#define GPA		0x10000000ul
+#include "guest_memfd_fixture.h"
+
 #define RING_BYTES	(sizeof(struct kvm_dirty_gfn) * 1024)
 
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
-static size_t size;
-static uint8_t *mem;
 static int fd;
-
-static int set_flags(uint32_t flags)
-{
-	return __vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD | flags, GPA,
-					    size, mem, fd, 0);
-}
 
 static void logging_on(void)
 {
-	ASSERT_OK(set_flags(KVM_MEM_LOG_DIRTY_PAGES));
+	ASSERT_OK(__set_slot(fd, KVM_MEM_LOG_DIRTY_PAGES, size));
 }
 
 static void logging_off(void)
 {
-	ASSERT_OK(set_flags(0));
+	ASSERT_OK(__set_slot(fd, 0, size));
 }
 
 static void start(uint32_t flags, bool ring)
@@ -51,18 +37,15 @@ static void start(uint32_t flags, bool ring)
 	if (ring)
 		vm_enable_dirty_ring(vm, RING_BYTES);
 	vcpu = vm_vcpu_add(vm, 0, gmem_guest_code);
-	virt_map(vm, GPA, GPA, NR_PAGES);
-	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
-	mem = gmem_mmap(fd, 0, size);
-	ASSERT_OK(set_flags(flags));
+	gmem_guest_map(vm, GPA, size);
+	fd = new_memory(GMEM_SHARED);
+	ASSERT_OK(__set_slot(fd, flags, size));
 	gmem_guest_start(vcpu);
 }
 
 static const char *stop(void)
 {
-	kvm_vm_free(vm);
-	ASSERT_OK(munmap(mem, size));
-	close(fd);
+	stop_vm(fd);
 	return NULL;
 }
 
@@ -157,11 +140,10 @@ static const char *test_off_and_on(void)
 static const char *test_host_writes_are_not_logged(void)
 {
 	start(0, false);
-	gmem_guest_do(vcpu, GMEM_GUEST_FILL, GPA, size, 0);
+	gmem_guest_fill(vcpu, GPA, size, 0);
 	logging_on();
 	gmem_fill(mem, size, 1);
-	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, GPA, size, 1),
-		    "The guest sees other data");
+	assert_guest_sees(vcpu, GPA, size, 1);
 	ASSERT_EQ(get_log(), 0ul);
 	return stop();
 }
@@ -293,13 +275,4 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_ring),
 };
 
-int main(int argc, char *argv[])
-{
-	page_size = getpagesize();
-	size = NR_PAGES * page_size;
-
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP);
-	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
-	return 0;
-}
+GMEM_TEST_MAIN(gmem_require_mmap)

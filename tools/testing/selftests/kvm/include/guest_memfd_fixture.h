@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What most guest_memfd test programs work on, one at a time: a VM whose vCPU
+ * runs the obedient guest, a file of NR_PAGES pages, and SLOT, which shows it
+ * to the guest at GPA.
+ *
+ * It defines variables.  A program says what NR_PAGES is and includes this,
+ * once; it brings its own VM or file where the test is about that.
+ */
+#ifndef SELFTEST_KVM_GUEST_MEMFD_FIXTURE_H
+#define SELFTEST_KVM_GUEST_MEMFD_FIXTURE_H
+
+#include "guest_memfd_util.h"
+
+#define SLOT		5
+#define GPA		0x10000000ul
+
+static struct kvm_vcpu *vcpu __maybe_unused;
+static struct kvm_vm *vm;
+static size_t page_size;
+static size_t size;
+
+/* The mapping of the file or, if it has none, the shared memory beside it. */
+static uint8_t *mem;
+
+/* For a program with a main() of its own. */
+static inline void init_sizes(void)
+{
+	page_size = getpagesize();
+	size = NR_PAGES * page_size;
+}
+
+/* A VM without vCPUs for all tests of the program. */
+static inline void init_barebones(void)
+{
+	gmem_require_mmap();
+	vm = vm_create_barebones();
+}
+
+/* A program that does no more than to @init() and run its list of tests. */
+#define GMEM_TEST_MAIN(init)						\
+int main(int argc, char *argv[])					\
+{									\
+	init_sizes();							\
+	init();								\
+	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));		\
+}
+
+/* The guest has twice the size of the file in its page tables. */
+static inline void create_vm(bool protected)
+{
+	vm = protected ? gmem_create_protected_vm(&vcpu, gmem_guest_code) :
+			 vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
+	gmem_guest_map(vm, GPA, 2 * size);
+}
+
+/* Create the VM, and let the guest wait for orders. */
+static inline void start_vm(bool protected)
+{
+	create_vm(protected);
+	gmem_guest_start(vcpu);
+}
+
+/* Memory of the VM: the file, and mem. */
+static inline int new_memory(uint64_t flags)
+{
+	int fd = vm_create_guest_memfd(vm, size, flags);
+
+	mem = flags & GUEST_MEMFD_FLAG_MMAP ? gmem_mmap(fd, 0, size) : gmem_anonymous(size);
+	return fd;
+}
+
+static inline void free_memory(int fd)
+{
+	ASSERT_OK(munmap(mem, size));
+	mem = NULL;
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Show a range of the file in a slot, or with @len 0 delete the slot. */
+static inline void set_slot(int slot, uint64_t gpa, int fd, uint64_t offset, size_t len)
+{
+	vm_set_user_memory_region2(vm, slot, KVM_MEM_GUEST_MEMFD, gpa, len,
+				   len && mem ? mem + offset : NULL, fd, offset);
+}
+
+/* Show all of the file in SLOT, or delete it: 0 or -1. */
+static inline int __set_slot(int fd, uint32_t flags, size_t len)
+{
+	return __vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD | flags, GPA,
+					    len, mem, fd, 0);
+}
+
+static inline int new_slot(uint64_t flags)
+{
+	int fd = new_memory(flags);
+
+	set_slot(SLOT, GPA, fd, 0, size);
+	return fd;
+}
+
+static inline void delete_slot(void)
+{
+	set_slot(SLOT, GPA, -1, 0, 0);
+}
+
+static inline int start_vm_with_slot(bool protected, uint64_t flags)
+{
+	start_vm(protected);
+	return new_slot(flags);
+}
+
+/* @fd may be -1: the test has closed it; mem NULL: it has unmapped that. */
+static inline void stop_vm(int fd)
+{
+	kvm_vm_free(vm);
+	if (mem)
+		free_memory(fd);
+	else if (fd >= 0)
+		close(fd);
+}
+
+#endif /* SELFTEST_KVM_GUEST_MEMFD_FIXTURE_H */
