@@ -6,6 +6,8 @@
  * the gfns that show them.  The guest never notices, the host loses access and
  * gets it back, the content stays.  A conversion happens as a whole or not at
  * all.
+ *
+ * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -79,7 +81,7 @@ static const char *test_errnos(void)
 	ASSERT_ERRNO(__gmem_make_private(fd, page_size, -page_size), EINVAL);
 	ASSERT_ERRNO(__gmem_make_private(fd, -page_size, 2 * page_size), EINVAL);
 	ASSERT_ERRNO(ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, NULL), EFAULT);
-	ASSERT_ERRNO(ioctl(vm->fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs), ENOTTY);
+	ASSERT_ERRNO(ioctl(vm->fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs), GMEM_ENOTTY_VM);
 	ASSERT_ERRNO(ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES, &attrs), ENOTTY);
 	assert_host_sees(mem, size, 1);
 
@@ -150,6 +152,24 @@ static const char *test_single_pages(void)
 			ASSERT_EQ(gmem_try_read(mem + i * page_size, NULL), !private[i]);
 		assert_guest_sees(vcpu, GPA, size, 1);
 	}
+	stop_vm(fd);
+	return NULL;
+}
+
+/* Code goes with its page. */
+static const char *test_code(void)
+{
+	int fd = start(GMEM_SHARED);
+
+	gmem_put_code(mem, 1);
+	gmem_make_private(fd, 0, size);
+	assert_guest_calls(vcpu, GPA, 1);
+	gmem_guest_do(vcpu, GMEM_GUEST_PUT_CODE, GPA, 0, 2);
+	assert_guest_calls(vcpu, GPA, 2);
+	gmem_make_shared(fd, 0, size);
+	assert_guest_calls(vcpu, GPA, 2);
+	gmem_put_code(mem, 3);
+	assert_guest_calls(vcpu, GPA, 3);
 	stop_vm(fd);
 	return NULL;
 }
@@ -336,6 +356,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_begins_shared),
 	GMEM_TEST(test_begins_private),
 	GMEM_TEST(test_single_pages),
+	GMEM_TEST(test_code),
 	GMEM_TEST(test_holes),
 	GMEM_TEST(test_foreign_reference),
 	GMEM_TEST(test_by_gfn),

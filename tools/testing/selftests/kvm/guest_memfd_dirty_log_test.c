@@ -10,6 +10,7 @@
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
+ * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -167,6 +168,26 @@ static const char *test_punched_pages(void)
 	return stop();
 }
 
+/* To run is not to write. */
+static const char *test_execution_is_not_logged(void)
+{
+	start(0, false);
+	gmem_put_code(mem, 1);
+	gmem_guest_do(vcpu, GMEM_GUEST_PUT_CODE, GPA + page_size, 0, 2);
+	logging_on();
+	assert_guest_calls(vcpu, GPA, 1);
+	assert_guest_calls(vcpu, GPA + page_size, 2);
+	/* A page that comes in counts once, where the first access may write. */
+	ASSERT_EQ(get_log() & ~1ul, 0ul);
+	assert_guest_calls(vcpu, GPA, 1);
+	ASSERT_EQ(get_log(), 0ul);
+
+	gmem_guest_do(vcpu, GMEM_GUEST_PUT_CODE, GPA, 0, 3);
+	assert_guest_calls(vcpu, GPA, 3);
+	ASSERT_EQ(get_log(), 1ul);
+	return stop();
+}
+
 static const char *test_manual_clear(void)
 {
 	uint64_t bitmap;
@@ -270,6 +291,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_off_and_on),
 	GMEM_TEST(test_host_writes_are_not_logged),
 	GMEM_TEST(test_punched_pages),
+	GMEM_TEST(test_execution_is_not_logged),
 	GMEM_TEST(test_manual_clear),
 	GMEM_TEST(test_initially_all_set),
 	GMEM_TEST(test_ring),

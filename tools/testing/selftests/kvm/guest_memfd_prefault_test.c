@@ -8,6 +8,7 @@
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
+ * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -95,7 +96,7 @@ static const char *test_errnos(void)
 	prefault_fails(GPA - page_size, 2 * page_size, ENOENT);
 	prefault_fails(1ull << 51, page_size, ENOENT);
 	ASSERT_ERRNO(ioctl(vcpu->fd, KVM_PRE_FAULT_MEMORY, NULL), EFAULT);
-	ASSERT_ERRNO(ioctl(vm->fd, KVM_PRE_FAULT_MEMORY, &range), ENOTTY);
+	ASSERT_ERRNO(ioctl(vm->fd, KVM_PRE_FAULT_MEMORY, &range), GMEM_ENOTTY_VM);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 
 	/* The padding is not looked at. */

@@ -8,6 +8,7 @@
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
+ * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -12,6 +12,7 @@
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
+ * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -56,9 +57,9 @@ static void guest_code(uint64_t id)
 			uint64_t *p = (uint64_t *)(GPA + page * page_size);
 
 			for (off = 0; off < page_size; off += TOKEN_STRIDE)
-				WRITE_ONCE(p[off / sizeof(*p)], token);
+				gmem_store(&p[off / sizeof(*p)], token);
 			for (off = 0; off < page_size; off += TOKEN_STRIDE) {
-				val = READ_ONCE(p[off / sizeof(*p)]);
+				val = gmem_load(&p[off / sizeof(*p)]);
 				if (val == token || !val)
 					continue;
 				GUEST_ASSERT_2(old_tokens_allowed && val < token &&

@@ -9,6 +9,7 @@
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
+ * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -208,6 +209,36 @@ static const char *test_punch(void)
 	return NULL;
 }
 
+/* Memory that was read, or written, before it is executed, and what replaces it. */
+static const char *test_guest_executes(void)
+{
+	int fd = start(), i;
+
+	for (i = 0; i < NR_PAGES; i++) {
+		uint64_t gpa = GPA + i * page_size;
+		uint8_t *page = mem + i * page_size;
+
+		gmem_put_code(page, 1000 + i);
+		if (i % 3 == 1)
+			gmem_guest_read(vcpu, gpa);
+		if (i % 3 == 2)
+			gmem_guest_write(vcpu, gpa + page_size / 2, 1);
+		assert_guest_calls(vcpu, gpa, 1000 + i);
+		gmem_put_code(page, 0x80000000 + i);
+		assert_guest_calls(vcpu, gpa, 0x80000000 + i);
+		gmem_guest_do(vcpu, GMEM_GUEST_PUT_CODE, gpa, 0, 2000 + i);
+		assert_guest_calls(vcpu, gpa, 2000 + i);
+	}
+
+	gmem_punch(fd, 0, size);
+	for (i = 0; i < NR_PAGES; i++)
+		gmem_put_code(mem + i * page_size, 3000 + i);
+	for (i = 0; i < NR_PAGES; i++)
+		assert_guest_calls(vcpu, GPA + i * page_size, 3000 + i);
+	stop_vm(fd);
+	return NULL;
+}
+
 static const char *test_file_closed(void)
 {
 	int fd;
@@ -275,15 +306,15 @@ static const char *test_slot_deleted(void)
 /* A file that the host cannot map: the guest uses what is at userspace_addr. */
 static const char *test_dual_backed(void)
 {
-	void *shared = gmem_anonymous(size);
 	int fd;
 
-	start_vm(false);
-	fd = vm_create_guest_memfd(vm, size, 0);
-	add_slot(fd, 0, shared, size);
+	if (!GMEM_DUAL_BACKED_ORDINARY)
+		return "an ordinary VM has no slots with two backings";
+
+	fd = start_vm_with_slot(false, 0);
 	gmem_guest_fill(vcpu, GPA, size, 16);
-	assert_host_sees(shared, size, 16);
-	gmem_fill(shared, size, 17);
+	assert_host_sees(mem, size, 16);
+	gmem_fill(mem, size, 17);
 	assert_guest_sees(vcpu, GPA, size, 17);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 
@@ -344,6 +375,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_no_mapping_at_all),
 	GMEM_TEST(test_host_unmaps),
 	GMEM_TEST(test_punch),
+	GMEM_TEST(test_guest_executes),
 	GMEM_TEST(test_file_closed),
 	GMEM_TEST(test_mapping_keeps_file_open),
 	GMEM_TEST(test_slot_deleted),

@@ -11,6 +11,7 @@
  * Options: -t SECONDS per storm (default 2), -r NAME of a storm
  *
  * Timeout: 120
+ * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -68,7 +69,7 @@ static void guest_check(uint64_t *p, uint64_t token)
 	uint64_t i, val;
 
 	for (i = 0; i < page_size / sizeof(*p); i++) {
-		val = READ_ONCE(p[i]);
+		val = gmem_load(&p[i]);
 		if (val == token || (zero_allowed && !val))
 			continue;
 		GUEST_ASSERT_2(old_allowed && val < token &&
@@ -81,7 +82,7 @@ static void guest_check_host_page(uint64_t *p)
 	uint64_t i, val;
 
 	for (i = 0; i < page_size / sizeof(*p); i++) {
-		val = READ_ONCE(p[i]);
+		val = gmem_load(&p[i]);
 		GUEST_ASSERT_2(!val || val >> GMEM_TOKEN_SHIFT == HOST_ID, val, i);
 	}
 }
@@ -100,7 +101,7 @@ static void guest_code(uint64_t id)
 				continue;
 			}
 			for (i = 0; i < page_size / sizeof(*p); i++)
-				WRITE_ONCE(p[i], token);
+				gmem_store(&p[i], token);
 			guest_check(p, token);
 		}
 		/* What was written before all those conversions. */

@@ -45,7 +45,7 @@ void gmem_require_mmap(void);
 void gmem_require_protected_vms(void);
 
 /* The architecture's part: VMs with private memory, and why there may be none. */
-extern const char gmem_no_protected_vms[];
+extern const char *const gmem_no_protected_vms;
 bool gmem_have_protected_vms(void);
 unsigned long gmem_protected_vm_type(void);
 
@@ -55,6 +55,24 @@ unsigned long gmem_protected_vm_type(void);
  */
 void gmem_clock_init(struct kvm_vcpu *vcpu, uint64_t gpa);
 void gmem_guest_clock(uint64_t gpa);
+
+/* A function without arguments that returns @val, and for the guest to call it. */
+void gmem_put_code(void *where, uint32_t val);
+uint64_t gmem_guest_call(void *code);
+
+/* What a VM says to an ioctl that is not one of its own. */
+#ifdef __aarch64__
+#define GMEM_ENOTTY_VM		EINVAL
+#else
+#define GMEM_ENOTTY_VM		ENOTTY
+#endif
+
+/* Whether an ordinary VM may have a file that the host cannot map. */
+#ifdef __aarch64__
+#define GMEM_DUAL_BACKED_ORDINARY	false
+#else
+#define GMEM_DUAL_BACKED_ORDINARY	true
+#endif
 
 /* Guest page faults so far, of any memory; always 0 where nobody counts them. */
 uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu);
@@ -131,6 +149,31 @@ bool gmem_try_read(void *addr, uint8_t *val);
 bool gmem_try_write(void *addr, uint8_t val);
 
 /*
+ * How a guest accesses memory that may turn out to be MMIO.  On arm64 nobody
+ * emulates an instruction that changes its address register as well.
+ */
+static inline uint64_t gmem_load(const uint64_t *p)
+{
+#ifdef __aarch64__
+	uint64_t val;
+
+	asm volatile("ldr %0, %1" : "=r" (val) : "Q" (*p) : "memory");
+	return val;
+#else
+	return READ_ONCE(*p);
+#endif
+}
+
+static inline void gmem_store(uint64_t *p, uint64_t val)
+{
+#ifdef __aarch64__
+	asm volatile("str %1, %0" : "=Q" (*p) : "r" (val) : "memory");
+#else
+	WRITE_ONCE(*p, val);
+#endif
+}
+
+/*
  * A pattern that both sides can write and check.  No library calls: this runs
  * in the guest too.
  */
@@ -149,6 +192,8 @@ enum gmem_guest_op {
 	GMEM_GUEST_CHECK,
 	GMEM_GUEST_CHECK_ZERO,
 	GMEM_GUEST_CLOCK,
+	GMEM_GUEST_PUT_CODE,
+	GMEM_GUEST_CALL,
 };
 
 void gmem_guest_code(void);
@@ -174,6 +219,11 @@ static inline void gmem_guest_fill(struct kvm_vcpu *vcpu, uint64_t addr, size_t 
 				   uint64_t seed)
 {
 	gmem_guest_do(vcpu, GMEM_GUEST_FILL, addr, len, seed);
+}
+
+static inline void assert_guest_calls(struct kvm_vcpu *vcpu, uint64_t addr, uint32_t val)
+{
+	ASSERT_EQ(gmem_guest_do(vcpu, GMEM_GUEST_CALL, addr, 0, 0), (uint64_t)val);
 }
 
 /* Map guest physical memory one to one, whatever the guest's page size is. */

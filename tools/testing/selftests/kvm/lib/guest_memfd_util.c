@@ -291,8 +291,7 @@ void gmem_fill(void *start, size_t size, uint64_t seed)
 
 	for (page = 0; page < size; page += MIN_PAGE_SIZE)
 		for (off = 0; off < MIN_PAGE_SIZE; off += PATTERN_STRIDE)
-			WRITE_ONCE(*(uint64_t *)(start + page + off),
-				   pattern(seed, page + off));
+			gmem_store(start + page + off, pattern(seed, page + off));
 }
 
 bool gmem_matches(const void *start, size_t size, uint64_t seed)
@@ -301,8 +300,7 @@ bool gmem_matches(const void *start, size_t size, uint64_t seed)
 
 	for (page = 0; page < size; page += MIN_PAGE_SIZE)
 		for (off = 0; off < MIN_PAGE_SIZE; off += PATTERN_STRIDE)
-			if (READ_ONCE(*(uint64_t *)(start + page + off)) !=
-			    pattern(seed, page + off))
+			if (gmem_load(start + page + off) != pattern(seed, page + off))
 				return false;
 	return true;
 }
@@ -312,7 +310,7 @@ bool gmem_is_zero(const void *start, size_t size)
 	uint64_t off;
 
 	for (off = 0; off < size; off += sizeof(uint64_t))
-		if (READ_ONCE(*(uint64_t *)(start + off)))
+		if (gmem_load(start + off))
 			return false;
 	return true;
 }
@@ -332,9 +330,9 @@ static uint64_t gmem_guest_obey(struct gmem_guest_cmd *cmd)
 
 	switch (cmd->op) {
 	case GMEM_GUEST_READ:
-		return READ_ONCE(*(uint64_t *)addr);
+		return gmem_load(addr);
 	case GMEM_GUEST_WRITE:
-		WRITE_ONCE(*(uint64_t *)addr, cmd->val);
+		gmem_store(addr, cmd->val);
 		return 0;
 	case GMEM_GUEST_FILL:
 		gmem_fill(addr, cmd->size, cmd->val);
@@ -343,6 +341,11 @@ static uint64_t gmem_guest_obey(struct gmem_guest_cmd *cmd)
 		return gmem_matches(addr, cmd->size, cmd->val);
 	case GMEM_GUEST_CHECK_ZERO:
 		return gmem_is_zero(addr, cmd->size);
+	case GMEM_GUEST_PUT_CODE:
+		gmem_put_code(addr, cmd->val);
+		return 0;
+	case GMEM_GUEST_CALL:
+		return gmem_guest_call(addr);
 	case GMEM_GUEST_CLOCK:
 		gmem_guest_clock(cmd->addr);
 		return 0;

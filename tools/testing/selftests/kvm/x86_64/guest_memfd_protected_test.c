@@ -6,8 +6,6 @@
  * which neither the host nor KVM can reach through userspace_addr.  What KVM
  * does for a guest has to work all the same: walk its page tables, fetch and
  * emulate instructions, keep its clock and steal time, run nested guests.
- *
- * Guest and host cannot talk through memory: the guest reports in registers.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,20 +14,12 @@
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
 
-#include "guest_memfd_private.h"
+#include "guest_memfd_protected.h"
 #include "svm_util.h"
 
-#define MMIO_GPA	0x10000000ul
-/* Not that of ucalls, for which the library looks into the guest. */
-#define REPORT_PORT	0x2000
 #define FEP_PARAM	"/sys/module/kvm/parameters/force_emulation_prefix"
 #define FEP		"ud2\n\t.ascii \"kvm\"\n\t"	/* emulate what follows */
-#define MMIO_VALUE	0x1122334455667788ul
 #define BUF_SIZE	(4 * MIN_PAGE_SIZE)
-
-static struct kvm_vcpu *vcpu;
-static struct kvm_vm *vm;
-static size_t page_size;
 
 /* What the host tells the guest before the memory becomes private. */
 static struct {
@@ -43,68 +33,14 @@ static struct pvclock_vcpu_time_info guest_clock __aligned(64);
 static struct kvm_steal_time guest_steal __aligned(64);
 static uint8_t guest_buf[BUF_SIZE] __aligned(MIN_PAGE_SIZE);
 
-static void guest_report(uint64_t what, uint64_t val)
-{
-	asm volatile("in %w[port], %%al"
-		     : : [port] "d" (REPORT_PORT), "D" (what), "S" (val)
-		     : "rax", "memory");
-}
-
-/* Run the guest up to its next report, which is to be @what. */
-static uint64_t expect_report(uint64_t what)
-{
-	struct kvm_run *run = vcpu->run;
-	struct kvm_regs regs;
-
-	vcpu_run(vcpu);
-	TEST_ASSERT(run->exit_reason == KVM_EXIT_IO && run->io.port == REPORT_PORT,
-		    "Exit reason %u (%s) instead of report %lu", run->exit_reason,
-		    exit_reason_str(run->exit_reason), what);
-	vcpu_regs_get(vcpu, &regs);
-	ASSERT_EQ((uint64_t)regs.rdi, what);
-	return regs.rsi;
-}
-
-static struct userspace_mem_region *slot0(void)
-{
-	return memslot2region(vm, 0);
-}
-
-/* A guest with all it has in a guest_memfd, which is still shared. */
 static void start_vm(void *guest_code)
 {
-	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
-	vm = gmem_create_protected_vm(&vcpu, guest_code);
-	vm_slot0_src = DEFAULT_VM_MEM_SRC;
-	virt_map(vm, MMIO_GPA, MMIO_GPA, 1);
+	create_vm(guest_code);
 	params.clock_gpa = addr_gva2gpa(vm, (vm_vaddr_t)&guest_clock);
 	params.steal_gpa = addr_gva2gpa(vm, (vm_vaddr_t)&guest_steal);
 	params.page = vm_vaddr_alloc_page(vm);
 	params.page_gpa = addr_gva2gpa(vm, params.page);
 	sync_global_to_guest(vm, params);
-}
-
-/* From here on the host has no business in there, and cannot have. */
-static void make_private(void)
-{
-	struct userspace_mem_region *region = slot0();
-	uint8_t *end = region->host_mem + region->region.memory_size;
-	uint8_t *page;
-
-	vm_make_private(vm, 0, region->region.memory_size);
-	for (page = region->host_mem; page < end; page += page_size)
-		TEST_ASSERT(!gmem_try_read(page, NULL), "The host can read slot 0");
-	/* Not even an address is needed. */
-	ASSERT_OK(mprotect(region->host_mem, region->region.memory_size, PROT_NONE));
-}
-
-static void stop_vm(void)
-{
-	uint64_t pages = gmem_vm_stat(vm, "gmem_pages");
-
-	TEST_ASSERT(pages > 0 && pages <= slot0()->region.memory_size / page_size,
-		    "%lu pages", pages);
-	kvm_vm_free(vm);
 }
 
 static void plain_guest(void)
@@ -194,7 +130,6 @@ static uint64_t serve_mmio(uint64_t what, uint64_t *written)
 {
 	struct kvm_run *run = vcpu->run;
 	uint64_t val = MMIO_VALUE;
-	struct kvm_regs regs;
 
 	for (;;) {
 		vcpu_run(vcpu);
@@ -207,11 +142,7 @@ static uint64_t serve_mmio(uint64_t what, uint64_t *written)
 			memcpy(run->mmio.data, (void *)&val + (run->mmio.phys_addr & 7),
 			       run->mmio.len);
 	}
-	TEST_ASSERT(run->exit_reason == KVM_EXIT_IO, "Exit reason %u (%s)",
-		    run->exit_reason, exit_reason_str(run->exit_reason));
-	vcpu_regs_get(vcpu, &regs);
-	ASSERT_EQ((uint64_t)regs.rdi, what);
-	return regs.rsi;
+	return assert_report(what);
 }
 
 static const char *test_emulation(void)

@@ -9,7 +9,7 @@
 #include "processor.h"
 
 /* Without the TDP MMU there is no protected VM. */
-const char gmem_no_protected_vms[] =
+const char *const gmem_no_protected_vms =
 	"KVM has no software-protected VMs, is kvm.tdp_mmu off?";
 
 unsigned long gmem_protected_vm_type(void)
@@ -36,4 +36,21 @@ void gmem_guest_clock(uint64_t gpa)
 uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu)
 {
 	return gmem_vcpu_stat(vcpu, "pf_taken");
+}
+
+/* mov $val, %eax; ret */
+void gmem_put_code(void *where, uint32_t val)
+{
+	uint8_t *code = where;
+	int i;
+
+	WRITE_ONCE(code[0], 0xb8);
+	for (i = 0; i < 4; i++)
+		WRITE_ONCE(code[1 + i], val >> 8 * i);
+	WRITE_ONCE(code[5], 0xc3);
+}
+
+uint64_t gmem_guest_call(void *code)
+{
+	return ((uint64_t (*)(void))code)();
 }

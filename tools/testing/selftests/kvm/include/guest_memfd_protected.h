@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests share whose guests have only private memory: code, stack, page
+ * tables and all data are in a guest_memfd in slot 0.
+ *
+ * Guest and host cannot talk through memory: the guest reports in registers,
+ * with a number that says what its value is.
+ *
+ * It defines variables, for one program that includes it once.
+ */
+#ifndef SELFTEST_KVM_GUEST_MEMFD_PROTECTED_H
+#define SELFTEST_KVM_GUEST_MEMFD_PROTECTED_H
+
+#include "guest_memfd_private.h"
+
+#define MMIO_GPA	0x10000000ul
+#define MMIO_VALUE	0x1122334455667788ul
+
+static struct kvm_vcpu *vcpu;
+static struct kvm_vm *vm;
+static size_t page_size;
+
+#ifdef __x86_64__
+#include "processor.h"
+
+/* Not that of ucalls, for which the library looks into the guest. */
+#define REPORT_PORT	0x2000
+
+static inline void guest_report(uint64_t what, uint64_t val)
+{
+	asm volatile("in %w[port], %%al"
+		     : : [port] "d" (REPORT_PORT), "D" (what), "S" (val)
+		     : "rax", "memory");
+}
+
+/* Whether the vCPU stopped for a report, and which it is. */
+static inline bool get_report(uint64_t *what, uint64_t *val)
+{
+	struct kvm_run *run = vcpu->run;
+	struct kvm_regs regs;
+
+	if (run->exit_reason != KVM_EXIT_IO || run->io.port != REPORT_PORT)
+		return false;
+	vcpu_regs_get(vcpu, &regs);
+	*what = regs.rdi;
+	*val = regs.rsi;
+	return true;
+}
+#else
+/* Behind what the tests use as a device. */
+#define REPORT_OFFSET	0x800
+
+static inline void guest_report(uint64_t what, uint64_t val)
+{
+	gmem_store((uint64_t *)(MMIO_GPA + REPORT_OFFSET) + what, val);
+}
+
+static inline bool get_report(uint64_t *what, uint64_t *val)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (run->exit_reason != KVM_EXIT_MMIO || !run->mmio.is_write ||
+	    run->mmio.phys_addr < MMIO_GPA + REPORT_OFFSET)
+		return false;
+	*what = (run->mmio.phys_addr - MMIO_GPA - REPORT_OFFSET) / sizeof(*what);
+	memcpy(val, run->mmio.data, sizeof(*val));
+	return true;
+}
+#endif
+
+/* The vCPU has stopped for its report @what. */
+static inline uint64_t assert_report(uint64_t want)
+{
+	uint64_t what = 0, val = 0;
+
+	TEST_ASSERT(get_report(&what, &val), "Exit reason %u (%s) instead of report %lu",
+		    vcpu->run->exit_reason, exit_reason_str(vcpu->run->exit_reason), want);
+	ASSERT_EQ(what, want);
+	return val;
+}
+
+/* Run the guest up to its next report, which is to be @what. */
+static inline uint64_t expect_report(uint64_t what)
+{
+	vcpu_run(vcpu);
+	return assert_report(what);
+}
+
+static inline struct userspace_mem_region *slot0(void)
+{
+	return memslot2region(vm, 0);
+}
+
+/* A guest with all it has in a guest_memfd, which is still shared. */
+static inline void create_vm(void *guest_code)
+{
+	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
+	vm = gmem_create_protected_vm(&vcpu, guest_code);
+	vm_slot0_src = DEFAULT_VM_MEM_SRC;
+	virt_map(vm, MMIO_GPA, MMIO_GPA, 1);
+}
+
+/* From here on the host has no business in there, and cannot have. */
+static inline void make_private(void)
+{
+	struct userspace_mem_region *region = slot0();
+	uint8_t *end = region->host_mem + region->region.memory_size;
+	uint8_t *page;
+
+	vm_make_private(vm, 0, region->region.memory_size);
+	for (page = region->host_mem; page < end; page += page_size)
+		TEST_ASSERT(!gmem_try_read(page, NULL), "The host can read slot 0");
+	/* Not even an address is needed. */
+	ASSERT_OK(mprotect(region->host_mem, region->region.memory_size, PROT_NONE));
+}
+
+static inline void stop_vm(void)
+{
+	uint64_t pages = gmem_vm_stat(vm, "gmem_pages");
+
+	TEST_ASSERT(pages > 0 && pages <= slot0()->region.memory_size / page_size,
+		    "%lu pages", pages);
+	kvm_vm_free(vm);
+}
+
+#endif /* SELFTEST_KVM_GUEST_MEMFD_PROTECTED_H */
