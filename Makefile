@@ -36,6 +36,10 @@ test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug
 	@pipeline/need kernel l1 test
 	@T='$(T)' KCONFIG='$(KCONFIG)' checks/run
 
+bench: kernel ## measure our kernel and a newer one, path by path
+	@pipeline/need l1
+	@pipeline/bench
+
 base-selftests: tree ## record what passes on the unmodified base
 	@pipeline/need kernel l1
 	@checks/base-selftests
@@ -60,5 +64,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: fetch tree guard refresh kernel run test \
+.PHONY: fetch tree guard refresh kernel run test bench \
 	base-selftests shell series bisect-check clean help
