@@ -15,9 +15,11 @@ mkdir -p $logs
 # wanted NAME
 wanted()
 {
-	local glob
+	local glob globs
 
-	for glob in ${T:-"*"}; do
+	# Not expanded: there may be a folder of that name.
+	read -ra globs <<<"${T:-*}"
+	for glob in "${globs[@]}"; do
 		# shellcheck disable=SC2254
 		case /$1/ in */$glob/*) return 0 ;; esac
 	done
