@@ -432,12 +432,38 @@ long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl,
 			 void __user *argp);
 
 /**
+ * kvm_arch_gmem_supported() - can KVM, as it runs, use guest_memfd at all?
+ *
+ * If not, it has none of guest_memfd's ioctls and capabilities.
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool kvm_arch_gmem_supported(void);
+
+/**
+ * kvm_arch_pre_fault_begin() - get a vCPU ready for kvm_arch_pre_fault_memory()
+ * @vcpu:	the vCPU
+ *
+ * Context: vcpu->mutex held.
+ */
+void kvm_arch_pre_fault_begin(struct kvm_vcpu *vcpu);
+
+/**
+ * kvm_arch_pre_fault_end() - undo kvm_arch_pre_fault_begin()
+ * @vcpu:	the vCPU
+ *
+ * Context: vcpu->mutex held.
+ */
+void kvm_arch_pre_fault_end(struct kvm_vcpu *vcpu);
+
+/**
  * kvm_arch_pre_fault_memory() - map guest memory before the guest touches it
- * @vcpu:	the vCPU, loaded
+ * @vcpu:	the vCPU
  * @gpa:	first address
  * @size:	bytes that are wanted
  *
- * Context: vcpu->mutex held, inside kvm->srcu.
+ * Context: after kvm_arch_pre_fault_begin(), inside kvm->srcu.
  * Return: bytes that are mapped from @gpa on, 0 if an invalidation came between
  * and the caller is to try again, outside the SRCU section; -ENOENT without a
  * memslot; -EFAULT or -EHWPOISON if there is no memory; -EAGAIN while the slot

@@ -29,6 +29,9 @@ static u64 kvm_gmem_attributes(struct kvm *kvm)
 
 int kvm_gmem_check_extension(struct kvm *kvm, long cap)
 {
+	if (!kvm_arch_gmem_supported())
+		return 0;
+
 	switch (cap) {
 	case KVM_CAP_USER_MEMORY2:
 	case KVM_CAP_GUEST_MEMFD:
@@ -82,6 +85,9 @@ static int kvm_gmem_ioctl_set_region(struct kvm *kvm, void __user *argp)
 
 long kvm_gmem_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 {
+	if (!kvm_arch_gmem_supported())
+		return -ENOTTY;
+
 	switch (ioctl) {
 	case KVM_CREATE_GUEST_MEMFD:
 		return kvm_gmem_ioctl_create(kvm, argp);
@@ -105,7 +111,7 @@ static int kvm_pre_fault(struct kvm_vcpu *vcpu,
 	long r = 0;
 	int idx;
 
-	vcpu_load(vcpu);
+	kvm_arch_pre_fault_begin(vcpu);
 	while (done < range->size) {
 		r = -EINTR;
 		if (signal_pending(current))
@@ -122,7 +128,7 @@ static int kvm_pre_fault(struct kvm_vcpu *vcpu,
 		done += r;
 		cond_resched();
 	}
-	vcpu_put(vcpu);
+	kvm_arch_pre_fault_end(vcpu);
 
 	range->gpa += done;
 	range->size -= done;
@@ -156,6 +162,9 @@ static int kvm_ioctl_pre_fault(struct kvm_vcpu *vcpu, void __user *argp)
 long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl,
 			 void __user *argp)
 {
+	if (!kvm_arch_gmem_supported())
+		return -ENOTTY;
+
 	switch (ioctl) {
 	case KVM_PRE_FAULT_MEMORY:
 		return kvm_ioctl_pre_fault(vcpu, argp);

@@ -13,6 +13,11 @@
 #include "mmu_internal.h"
 #include "gmem.h"
 
+bool kvm_arch_gmem_supported(void)
+{
+	return true;
+}
+
 static int kvm_gmem_order_to_level(unsigned int order)
 {
 	if (order >= KVM_HPAGE_GFN_SHIFT(PG_LEVEL_1G))

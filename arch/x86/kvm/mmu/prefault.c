@@ -19,6 +19,17 @@ bool kvm_arch_pre_fault_supported(void)
 	return tdp_enabled;
 }
 
+/* The fault needs the vCPU's MMU. */
+void kvm_arch_pre_fault_begin(struct kvm_vcpu *vcpu)
+{
+	vcpu_load(vcpu);
+}
+
+void kvm_arch_pre_fault_end(struct kvm_vcpu *vcpu)
+{
+	vcpu_put(vcpu);
+}
+
 /*
  * The level of the leaf that maps @gpa, or PG_LEVEL_NONE.  What is mapped stays
  * as it is: another vCPU may have installed more than a read fault would.
