@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * guest_memfd: arm64 stage-2 faults
+ *
+ * An abort on a gmem-only slot, or on a private gfn, takes its page from the
+ * file instead of from the page tables at the slot's userspace_addr.
+ *
+ * Invariants:
+ *
+ * - Blocks of guest_memfd are single pages, so everything here is a PTE.  A
+ *   permission fault on a PTE needs no new table and changes no address.
+ * - Whether a gfn is private, and its page, are looked up after
+ *   mmu_invalidate_seq is sampled.  Every change of either happens inside an
+ *   invalidation, which under mmu_lock either shows in the count or has zapped
+ *   what was mapped.  stage2_map() needs mmu_lock for write on this kernel; for
+ *   relax_perms() of a PTE the read side does.
+ * - While a slot has dirty logging, a PTE is writable only after a write was
+ *   logged, in the same section of mmu_lock.  stage2_map() leaves a PTE alone
+ *   that differs in permissions only, so a slow read cannot take away what a
+ *   faster vCPU was given for its write.
+ * - A slot is seen with the flags it had when the SRCU section began.  Who turns
+ *   dirty logging on waits for the section to end, then write-protects.
+ */
+#include <linux/kvm_host.h>
+
+#include <asm/kvm_arm.h>
+#include <asm/kvm_emulate.h>
+#include <asm/kvm_mmu.h>
+#include <asm/kvm_pgtable.h>
+#include <asm/virt.h>
+
+#include "gmem.h"
+
+/*
+ * The stage-2 page tables of pKVM belong to the hypervisor, which knows nothing
+ * of guest_memfd.
+ */
+bool kvm_arch_gmem_supported(void)
+{
+	return !is_protected_kvm_enabled();
+}
+
+unsigned long kvm_arch_vm_types(void)
+{
+	unsigned long types = BIT(KVM_ARM_DEFAULT_VM);
+
+	if (IS_ENABLED(CONFIG_KVM_SW_PROTECTED_VM) && kvm_arch_gmem_supported())
+		types |= BIT(KVM_ARM_SW_PROTECTED_VM);
+
+	return types;
+}
+
+static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
+			       const struct kvm_gmem_fault *fault,
+			       kvm_pfn_t pfn)
+{
+	struct kvm_pgtable *pgt = vcpu->arch.hw_mmu->pgt;
+	enum kvm_pgtable_prot prot = KVM_PGTABLE_PROT_R;
+	gpa_t gpa = gfn_to_gpa(fault->gfn);
+	bool writable;
+	int r;
+
+	writable = fault->write || !kvm_slot_dirty_track_enabled(fault->slot);
+	if (writable)
+		prot |= KVM_PGTABLE_PROT_W;
+
+	/* Else the instruction cache is invalidated when it is needed. */
+	if (fault->exec || cpus_have_const_cap(ARM64_HAS_CACHE_DIC))
+		prot |= KVM_PGTABLE_PROT_X;
+
+	/* Both do the cache maintenance, through the kernel's direct map. */
+	if (fault->perm)
+		r = kvm_pgtable_stage2_relax_perms(pgt, gpa, prot);
+	else
+		r = kvm_pgtable_stage2_map(pgt, gpa, PAGE_SIZE,
+					   __pfn_to_phys(pfn), prot,
+					   &vcpu->arch.mmu_page_cache);
+
+	if (!r && writable)
+		mark_page_dirty_in_slot(vcpu->kvm, fault->slot, fault->gfn);
+
+	/* Somebody else was faster; what is missing is a permission fault. */
+	return r == -EAGAIN ? 0 : r;
+}
+
+/* Is a fault at @hva sure to be stale?  A guess, without mmu_lock. */
+static bool kvm_gmem_is_invalidating(struct kvm *kvm, unsigned long hva)
+{
+	return READ_ONCE(kvm->mmu_invalidate_in_progress) &&
+	       hva >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
+	       hva < READ_ONCE(kvm->mmu_invalidate_range_end);
+}
+
+int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
+{
+	struct kvm_memory_slot *slot = fault->slot;
+	struct kvm *kvm = vcpu->kvm;
+	unsigned long seq, hva;
+	unsigned int order = 0;
+	kvm_pfn_t pfn;
+	int r;
+
+	if (!fault->perm) {
+		r = kvm_mmu_topup_memory_cache(&vcpu->arch.mmu_page_cache,
+					       kvm_mmu_cache_min_pages(kvm));
+		if (r)
+			return r;
+	}
+
+	seq = kvm->mmu_invalidate_seq;
+	/* Pairs with the smp_wmb() in kvm_mmu_invalidate_end(). */
+	smp_rmb();
+
+	fault->private = kvm_gmem_is_private(kvm, slot, fault->gfn);
+	/* Shared since the caller looked: a fault for user_mem_abort(). */
+	if (!fault->private && !(slot && kvm_slot_is_gmem_only(slot)))
+		return 0;
+
+	if (!slot || !kvm_slot_is_gmem(slot))
+		return -EFAULT;
+
+	/*
+	 * A conversion waits for references to the page.  With many vCPUs at it
+	 * there would always be one.
+	 */
+	hva = __gfn_to_hva_memslot(slot, fault->gfn);
+	if (kvm_gmem_is_invalidating(kvm, hva))
+		return 0;
+
+	r = kvm_gmem_get_pfn(kvm, slot, fault->gfn, &pfn, &order);
+	if (r)
+		return r;
+
+	if (fault->perm)
+		read_lock(&kvm->mmu_lock);
+	else
+		write_lock(&kvm->mmu_lock);
+
+	if (!mmu_invalidate_retry_hva(kvm, seq, hva))
+		r = kvm_gmem_stage2_map(vcpu, fault, pfn);
+
+	if (fault->perm)
+		read_unlock(&kvm->mmu_lock);
+	else
+		write_unlock(&kvm->mmu_lock);
+
+	/* Stage 2 holds no reference, see gmem_bind.c. */
+	kvm_release_pfn_clean(pfn);
+
+	return r;
+}
+
+/* The page is mapped, but was marked old and hardware does not mark it young. */
+static void kvm_gmem_access_fault(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa)
+{
+	write_lock(&vcpu->kvm->mmu_lock);
+	kvm_pgtable_stage2_mkyoung(vcpu->arch.hw_mmu->pgt, fault_ipa);
+	write_unlock(&vcpu->kvm->mmu_lock);
+}
+
+int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
+		   struct kvm_memory_slot *slot, unsigned long fault_status)
+{
+	struct kvm_gmem_fault fault = {
+		.slot	= slot,
+		.gfn	= fault_ipa >> PAGE_SHIFT,
+		.write	= kvm_is_write_fault(vcpu),
+		.exec	= kvm_vcpu_trap_is_exec_fault(vcpu),
+	};
+	u8 level = kvm_vcpu_trap_get_fault_level(vcpu);
+	int r;
+
+	/* Again until the slot is gone, outside the SRCU section of this try. */
+	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
+		return 1;
+
+	if (fault_status == FSC_ACCESS) {
+		kvm_gmem_access_fault(vcpu, fault_ipa);
+		return 1;
+	}
+
+	/* One level up means a block of a slot that is gone by now. */
+	fault.perm = fault_status == FSC_PERM &&
+		     level == KVM_PGTABLE_MAX_LEVELS - 1;
+
+	r = kvm_gmem_map(vcpu, &fault);
+	if (r == -EFAULT || r == -EHWPOISON)
+		kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(fault.gfn),
+					      PAGE_SIZE, fault.private);
+
+	return r ? r : 1;
+}
+
+bool kvm_gmem_has_slots(struct kvm *kvm)
+{
+	struct kvm_memory_slot *slot;
+	int bkt;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	kvm_for_each_memslot(slot, bkt, kvm_memslots(kvm))
+		if (kvm_slot_is_gmem(slot))
+			return true;
+
+	return false;
+}
