@@ -22,18 +22,20 @@ refresh: fetch ## write the patches back from build/linux
 	@pipeline/refresh
 
 ##@ Kernels and the machine
-# KCONFIG=normal (KVM built in) or debug (KVM modular, KASAN, lockdep, ...)
-kernel: tree ## build the kernel, KCONFIG=normal|debug
+# KCONFIG=normal (KVM built in) or debug (KVM modular, KASAN, lockdep, ...).
+# ARCH=x86_64 or arm64, and for arm64 PAGES=16k or 64k instead of 4K pages.
+kernel: tree ## build the kernel, ARCH=arm64 KCONFIG=normal|debug
 	@pipeline/need kernel
 	@pipeline/kernel $(or $(KCONFIG),normal)
 
 ##@ Running and testing
 run: kernel ## boot an L2 on guest_memfd, VMM="qemu-system-x86_64 ..."
 	@pipeline/need l1
+	@pipeline/userland
 	@VMM='$(VMM)' pipeline/run
 
-test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug
-	@pipeline/need kernel l1 test
+test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug ARCH=x86_64|arm64
+	@pipeline/need kernel l1 test $(if $(ARCH),,kernel-arm64 l1-arm64)
 	@T='$(T)' KCONFIG='$(KCONFIG)' checks/run
 
 bench: kernel ## measure our kernel and a newer one, path by path
@@ -44,9 +46,10 @@ base-selftests: tree ## record what passes on the unmodified base
 	@pipeline/need kernel l1
 	@checks/base-selftests
 
-shell: kernel ## interactive L1 with /dev/kvm, KCONFIG=normal|debug
+shell: kernel ## interactive L1 with /dev/kvm, ARCH=arm64 KCONFIG=normal|debug
 	@pipeline/need l1
-	@qemu/l1 -i -k $(if $(filter debug,$(KCONFIG)),build/x86_64-debug,build/x86_64)
+	@pipeline/userland
+	@qemu/l1 -i -k build/$(or $(ARCH),x86_64)$(PAGES:%=-%)$(patsubst %,-debug,$(filter debug,$(KCONFIG)))
 
 ##@ The mail series
 series: tree ## write the git-format series to build/series

@@ -4,9 +4,20 @@
 #
 # A test's name is a path, e.g. selftest/guest_memfd_test/debug. $T selects by
 # glob, against the whole name or any run of its components. $KCONFIG restricts
-# tests of a kernel to normal or debug.
+# tests of a kernel to normal or debug. A check is of one architecture, $ARCH;
+# names of tests that are not about x86 begin with it.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../pipeline/lib.sh"
+
+arch_facts "${ARCH:-x86_64}"
+export ARCH="$arch"
+prefix=
+[ "$arch" = x86_64 ] || prefix=$arch/
+# shellcheck disable=SC2034
+selftests=build/selftests$suffix
+# The kernels: two configurations and, for the page sizes of arm64, two more.
+flavours=(normal debug)
+[ "$arch" != arm64 ] || flavours+=(16k 64k)
 
 logs=build/log/test
 results=${RESULTS:-$logs/results}
@@ -26,17 +37,20 @@ wanted()
 	return 1
 }
 
-# wanted_kernel FLAVOUR
+# wanted_kernel FLAVOUR: other page sizes have the normal configuration.
 wanted_kernel()
 {
-	[ -z "${KCONFIG:-}" ] || [ "$KCONFIG" = "$1" ]
+	case ${KCONFIG:-},$1 in
+	,* | normal,*k)	return 0 ;;
+	*)		[ "$KCONFIG" = "$1" ] ;;
+	esac
 }
 
 kernel_dir()
 {
 	case $1 in
-	normal)	echo build/x86_64 ;;
-	debug)	echo build/x86_64-debug ;;
+	normal)	echo "build/$arch" ;;
+	*)	echo "build/$arch-$1" ;;
 	esac
 }
 
@@ -119,12 +133,16 @@ need()
 
 need_kernel()
 {
-	need "build/$1" pipeline/kernel "$1"
+	case $1 in
+	normal | debug)	need "${prefix}build/$1" pipeline/kernel "$1" ;;
+	*)		PAGES=$1 need "${prefix}build/$1" pipeline/kernel normal ;;
+	esac
+	[ -z "$(l1_root)" ] || need "${prefix}build/userland" pipeline/userland
 }
 
 need_selftests()
 {
-	need build/selftests pipeline/selftests
+	need "${prefix}build/selftests" pipeline/selftests
 }
 
 # wanted_any JOBS: is there a line for a wanted test?

@@ -7,6 +7,8 @@ cd "$top" || exit 1
 
 export LC_ALL=C
 
+. "$top/pipeline/arch.sh"
+
 # Top-level folders of the kernel that may hold overlay files.
 overlay_dirs=(Documentation arch include mm tools virt)
 
@@ -86,11 +88,12 @@ touched_objects()
 # kmake OUT ARCH ARGS...: make in the tree with the output folder OUT.
 kmake()
 {
-	local out=$1 arch=$2 cc=gcc
+	local out=$1 cross cc
 
+	arch_facts "$2"
 	shift 2
-	[ "$arch" = x86_64 ] || cc=aarch64-linux-gnu-gcc
+	cc=${cross}gcc
 	! command -v ccache >/dev/null || cc="ccache $cc"
 	make -s -C "$tree" O="$top/$out" ARCH="$arch" LOCALVERSION="" CC="$cc" \
-		CROSS_COMPILE="$([ "$arch" = x86_64 ] || echo aarch64-linux-gnu-)" "$@"
+		CROSS_COMPILE="$cross" "$@"
 }

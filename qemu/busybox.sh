@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# How an initramfs gets its tools. Sourced.
+
+# install_busybox PROGRAM DIR: a static busybox, of any architecture, and the
+# names of its tools. This machine's busybox lists them: it is the same version.
+install_busybox()
+{
+	program=$(command -v "$1") || {
+		echo "$1 is missing; install busybox-static" >&2
+		return 1
+	}
+	mkdir -p "$2"
+	cp "$program" "$2/busybox"
+	if LC_ALL=C grep -qaE '/lib(64)?/ld-linux' "$2/busybox"; then
+		echo "$program is not static; install busybox-static" >&2
+		return 1
+	fi
+	for tool in $(busybox --list); do
+		[ "$tool" = busybox ] || ln -s busybox "$2/$tool"
+	done
+}
