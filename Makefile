@@ -56,7 +56,7 @@ series: tree ## write the git-format series to build/series
 	@pipeline/series
 
 bisect-check: series ## git am it on the base, compile every step
-	@pipeline/need kernel
+	@pipeline/need kernel kernel-arm64 l1-arm64
 	@pipeline/bisect-check
 
 ##@ Other
