@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_HC_MAP_GPA_RANGE: the guest asks for a range of its memory to be private
- * or shared. Its result is 0, -EINVAL, or -EAGAIN when somebody on the host
- * uses a page that is to become private: the guest may ask again.
+ * The guest asks for memory to be private or shared.
+ *
+ * On x86 by KVM_HC_MAP_GPA_RANGE, for a range. Its result is 0, -EINVAL, or
+ * -EAGAIN when somebody on the host uses a page that is to become private: the
+ * guest may ask again. On arm64 by MEM_SHARE and MEM_UNSHARE, for one page of
+ * the host's size; what is not done is an invalid parameter there.
  */
 #include <errno.h>
 
@@ -25,11 +28,31 @@ static int map_gpa_range(struct gmem_vm *vm, u64 gpa, u64 pages, u64 attributes)
 	return !ret || ret == -EINVAL ? ret : -EAGAIN;
 }
 
-void gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run)
+static int convert_page(struct gmem_vm *vm, u64 gpa, bool private)
 {
-	int ret = map_gpa_range(vm, run->hypercall.args[0],
-				run->hypercall.args[1],
-				run->hypercall.args[2]);
+	if (gmem_convert_gpa(vm, gpa, gmem_page_size, private))
+		return GMEM_SMCCC_INVALID_PARAMETER;
+	return 0;
+}
 
+/* Is it one of these? Then it is answered. */
+bool gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run)
+{
+	const __u64 *args = run->hypercall.args;
+	int ret;
+
+	switch (run->hypercall.nr) {
+	case GMEM_HC_MAP_GPA_RANGE:
+		ret = map_gpa_range(vm, args[0], args[1], args[2]);
+		break;
+	case GMEM_HC_MEM_SHARE:
+	case GMEM_HC_MEM_UNSHARE:
+		ret = convert_page(vm, args[0],
+				   run->hypercall.nr == GMEM_HC_MEM_UNSHARE);
+		break;
+	default:
+		return false;
+	}
 	run->hypercall.ret = (u64)(long)ret;
+	return true;
 }

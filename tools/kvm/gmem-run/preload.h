@@ -329,7 +329,7 @@ const struct gmem_vcpu *gmem_vcpu_find(int fd);
 
 /* run.c, hypercall.c: KVM_RUN, and the exits that concern us */
 int gmem_run(int fd, unsigned long request, void *arg);
-void gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run);
+bool gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run);
 
 /* cpuid.c: what the guest is told */
 int gmem_cpuid_set(int fd, unsigned long request, void *arg);

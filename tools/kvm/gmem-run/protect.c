@@ -38,18 +38,19 @@ static bool has_vm_type(int fd)
 	return ret > 0 && ret & 1 << KVM_X86_SW_PROTECTED_VM;
 }
 
-/* The type of an ordinary VM is 0. */
 int gmem_protect_create_vm(int fd, unsigned long request, void *arg)
 {
+	unsigned long type = (unsigned long)arg & ~GMEM_VM_PROTECTED;
+
 	if (!gmem_options.protected)
 		return gmem_sys_ioctl(fd, request, arg);
 	if (!has_vm_type(fd) || !has_attributes(fd))
 		gmem_stop("KVM has no software-protected VMs here: %s",
 			  "CONFIG_KVM_SW_PROTECTED_VM or its TDP MMU is off");
-	if (arg && (long)arg != KVM_X86_SW_PROTECTED_VM)
+	if (type & ~GMEM_VM_ORDINARY)
 		gmem_stop("the VMM asks for a VM of type %ld, not for an ordinary one",
 			  (long)arg);
-	return gmem_sys_ioctl(fd, request, (void *)KVM_X86_SW_PROTECTED_VM);
+	return gmem_sys_ioctl(fd, request, (void *)(type | GMEM_VM_PROTECTED));
 }
 
 /*

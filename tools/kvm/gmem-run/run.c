@@ -79,10 +79,8 @@ static bool answered(const struct gmem_vcpu *vcpu, int ret)
 		       memory_fault(vm, run);
 	} else if (run->exit_reason == KVM_EXIT_IO) {
 		io(vm, run);
-	} else if (run->exit_reason == KVM_EXIT_HYPERCALL &&
-		   run->hypercall.nr == GMEM_HC_MAP_GPA_RANGE) {
-		gmem_hypercall(vm, run);
-		done = true;
+	} else if (run->exit_reason == KVM_EXIT_HYPERCALL) {
+		done = gmem_hypercall(vm, run);
 	}
 	gmem_unlock();
 	return done;

@@ -107,6 +107,20 @@ struct kvm_memory_attributes2 {
 #define GMEM_HC_MAP_GPA_RANGE		12
 #define GMEM_HC_PAGE_SIZE		4096
 
+/* SMCCC numbers of KVM on arm64, as pKVM's guests use them. */
+#define GMEM_HC_MEM_SHARE		0xc6000003
+#define GMEM_HC_MEM_UNSHARE		0xc6000004
+#define GMEM_SMCCC_INVALID_PARAMETER	(-3)
+
+/* The type of a protected VM, and what VMMs may say about an ordinary one. */
+#ifdef __aarch64__
+#define GMEM_VM_PROTECTED		0x100UL
+#define GMEM_VM_ORDINARY		0xffUL	/* the size of the address space */
+#else
+#define GMEM_VM_PROTECTED		((unsigned long)KVM_X86_SW_PROTECTED_VM)
+#define GMEM_VM_ORDINARY		0UL
+#endif
+
 /* The member memory_fault of struct kvm_run, which older headers lack. */
 struct gmem_memory_fault {
 	__u64 flags;

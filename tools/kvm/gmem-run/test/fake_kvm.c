@@ -54,8 +54,10 @@ bool fake_private(unsigned int id, unsigned long page)
 	return fake_file(slot->ino)->private[page];
 }
 
-static int create_vm(unsigned long type)
+static int create_vm(unsigned long machine)
 {
+	unsigned long type = machine / GMEM_VM_PROTECTED;
+
 	if (!(fake_kvm.types >> type & 1))
 		return -EINVAL;
 	fake_kvm.vm_type = type;

@@ -257,6 +257,40 @@ static int guest_asks_once(int fd, struct kvm_run *its_run)
 	return exits(KVM_EXIT_HYPERCALL);
 }
 
+/* arm64 has other hypercalls, with one page each. */
+static int guest_shares(int fd, struct kvm_run *its_run)
+{
+	static const struct {
+		u64 nr;
+		u64 gpa;
+		int result;
+	} asks[] = {
+		{ GMEM_HC_MEM_SHARE, GPA, 0 },
+		{ GMEM_HC_MEM_SHARE, GPA - PAGE, GMEM_SMCCC_INVALID_PARAMETER },
+		{ GMEM_HC_MEM_UNSHARE, GPA, 0 },
+	};
+
+	(void)fd;
+	check(fake_private(0, 0) == (script < 1 || script > 2) &&
+	      fake_private(0, 1));
+	if (script)
+		check((long long)its_run->hypercall.ret ==
+		      asks[script - 1].result);
+	if (script == (int)ARRAY_SIZE(asks))
+		return exits(KVM_EXIT_HLT);
+	its_run->hypercall.nr = asks[script].nr;
+	its_run->hypercall.args[0] = asks[script].gpa;
+	script++;
+	return exits(KVM_EXIT_HYPERCALL);
+}
+
+static void test_mem_share(void)
+{
+	start("run");
+	fake_kvm.guest = guest_shares;
+	check(!run_vcpu(vcpu) && script == 3);
+}
+
 static void test_private_from_guest(void)
 {
 	start("guest");
@@ -515,6 +549,7 @@ static void test_private_from(void)
 const struct test protected_tests[] = {
 	TEST(protected), TEST(not_protected), TEST(private_from),
 	TEST(private_from_io), TEST(private_from_guest), TEST(map_gpa_range),
+	TEST(mem_share),
 	TEST(memory_fault), TEST(vcpu_threads), TEST(references), TEST(stops),
 	TEST(cpuid),
 };
