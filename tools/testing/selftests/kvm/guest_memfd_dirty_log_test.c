@@ -38,6 +38,7 @@ static void start(uint32_t flags, bool ring)
 	if (ring)
 		vm_enable_dirty_ring(vm, RING_BYTES);
 	vcpu = vm_vcpu_add(vm, 0, gmem_guest_code);
+	ucall_init(vm, NULL);
 	gmem_guest_map(vm, GPA, size);
 	fd = new_memory(GMEM_SHARED);
 	ASSERT_OK(__set_slot(fd, flags, size));

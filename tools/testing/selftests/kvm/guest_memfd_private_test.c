@@ -143,7 +143,7 @@ static const char *test_huge_shared(void)
 	void *huge, *map;
 	int fd;
 
-	vm = gmem_create_protected_vm(&vcpu, gmem_guest_code);
+	vm = gmem_create_vm(true, 1, gmem_guest_code, &vcpu);
 	map = gmem_anonymous(3 * SZ_2M);
 	huge = (void *)(((uintptr_t)map + SZ_2M - 1) & ~(SZ_2M - 1ul));
 	madvise(huge, SZ_2M, MADV_HUGEPAGE);

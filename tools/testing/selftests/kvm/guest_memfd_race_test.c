@@ -224,7 +224,7 @@ static void start(bool mapped)
 {
 	int i;
 
-	vm = vm_create_with_vcpus(NR_VCPUS, guest_code, vcpus);
+	vm = gmem_create_vm(false, NR_VCPUS, guest_code, vcpus);
 	gmem_guest_map(vm, GPA, size);
 	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
 	mem = mapped ? gmem_mmap(fd, 0, size) : NULL;

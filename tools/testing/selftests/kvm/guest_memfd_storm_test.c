@@ -234,9 +234,7 @@ static void start(void)
 	nr_vcpus = storm->nr_vcpus;
 	old_allowed = storm->dual || storm->delete;
 	zero_allowed = storm->dual || storm->delete || storm->punch;
-	gmem_begin_protected();
-	vm = vm_create_with_vcpus(nr_vcpus, guest_code, vcpus);
-	gmem_end_protected();
+	vm = gmem_create_vm(true, nr_vcpus, guest_code, vcpus);
 	gmem_guest_map(vm, GPA, size);
 	fd = new_slot(storm->dual ? 0 : GMEM_SHARED);
 	sync_global_to_guest(vm, page_size);

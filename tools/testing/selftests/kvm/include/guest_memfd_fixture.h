@@ -49,8 +49,7 @@ int main(int argc, char *argv[])					\
 /* The guest has twice the size of the file in its page tables. */
 static inline void create_vm(bool protected)
 {
-	vm = protected ? gmem_create_protected_vm(&vcpu, gmem_guest_code) :
-			 vm_create_with_one_vcpu(&vcpu, gmem_guest_code);
+	vm = gmem_create_vm(protected, 1, gmem_guest_code, &vcpu);
 	gmem_guest_map(vm, GPA, 2 * size);
 }
 

@@ -15,10 +15,12 @@
 
 #define MMIO_GPA	0x10000000ul
 #define MMIO_VALUE	0x1122334455667788ul
+#define BUF_SIZE	(4 * MIN_PAGE_SIZE)
 
 static struct kvm_vcpu *vcpu;
 static struct kvm_vm *vm;
 static size_t page_size;
+static uint8_t guest_buf[BUF_SIZE] __aligned(MIN_PAGE_SIZE);
 
 #ifdef __x86_64__
 #include "processor.h"
@@ -95,7 +97,7 @@ static inline struct userspace_mem_region *slot0(void)
 static inline void create_vm(void *guest_code)
 {
 	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
-	vm = gmem_create_protected_vm(&vcpu, guest_code);
+	vm = gmem_create_vm(true, 1, guest_code, &vcpu);
 	vm_slot0_src = DEFAULT_VM_MEM_SRC;
 	virt_map(vm, MMIO_GPA, MMIO_GPA, 1);
 }
@@ -121,6 +123,41 @@ static inline void stop_vm(void)
 	TEST_ASSERT(pages > 0 && pages <= slot0()->region.memory_size / page_size,
 		    "%lu pages", pages);
 	kvm_vm_free(vm);
+}
+
+/* The case that needs nothing more, for all programs. */
+static inline void plain_guest(void)
+{
+	gmem_fill(guest_buf, BUF_SIZE, 1);
+	guest_report(1, gmem_matches(guest_buf, BUF_SIZE, 1));
+	guest_report(2, gmem_matches(guest_buf, BUF_SIZE, 1));
+	gmem_put_code(guest_buf, 0x12345678);
+	guest_report(3, gmem_guest_call(guest_buf));
+	gmem_put_code(guest_buf, 0x9abcdef0);
+	guest_report(4, gmem_guest_call(guest_buf));
+}
+
+static inline const char *test_plain(void)
+{
+	create_vm(plain_guest);
+	make_private();
+	ASSERT_EQ(expect_report(1), 1ul);
+	/* It may become shared and private again under the guest. */
+	vm_make_shared(vm, 0, slot0()->region.memory_size);
+	vm_make_private(vm, 0, slot0()->region.memory_size);
+	ASSERT_EQ(expect_report(2), 1ul);
+	ASSERT_EQ(expect_report(3), 0x12345678ul);
+	ASSERT_EQ(expect_report(4), 0x9abcdef0ul);
+	stop_vm();
+	return NULL;
+}
+
+static inline int run_protected_tests(int argc, char *argv[],
+				      const struct gmem_test *tests, int nr)
+{
+	page_size = getpagesize();
+	gmem_require_protected_vms();
+	return gmem_run_tests(argc, argv, tests, nr);
 }
 
 #endif /* SELFTEST_KVM_GUEST_MEMFD_PROTECTED_H */

@@ -77,12 +77,11 @@ uint64_t gmem_guest_call(void *code);
 /* Guest page faults so far, of any memory; always 0 where nobody counts them. */
 uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu);
 
-struct kvm_vm *gmem_create_protected_vm(struct kvm_vcpu **vcpu, void *guest_code);
-struct kvm_vm *gmem_create_protected_barebones(void);
 
-/* What is created between the two is protected, whoever creates it. */
-void gmem_begin_protected(void);
-void gmem_end_protected(void);
+/* A VM, protected or not, whose guests may use ucalls. */
+struct kvm_vm *gmem_create_vm(bool protected, int nr_vcpus, void *guest_code,
+			      struct kvm_vcpu **vcpus);
+struct kvm_vm *gmem_create_protected_barebones(void);
 
 /*
  * @call must return -1 (or MAP_FAILED) and set errno to @err.  Here and below

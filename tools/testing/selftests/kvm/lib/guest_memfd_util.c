@@ -67,23 +67,15 @@ void gmem_require_protected_vms(void)
 	__TEST_REQUIRE(gmem_have_protected_vms(), "%s", gmem_no_protected_vms);
 }
 
-void gmem_begin_protected(void)
-{
-	vm_type = gmem_protected_vm_type();
-}
-
-void gmem_end_protected(void)
-{
-	vm_type = 0;
-}
-
-struct kvm_vm *gmem_create_protected_vm(struct kvm_vcpu **vcpu, void *guest_code)
+struct kvm_vm *gmem_create_vm(bool protected, int nr_vcpus, void *guest_code,
+			      struct kvm_vcpu **vcpus)
 {
 	struct kvm_vm *vm;
 
-	gmem_begin_protected();
-	vm = vm_create_with_one_vcpu(vcpu, guest_code);
-	gmem_end_protected();
+	vm_type = protected ? gmem_protected_vm_type() : 0;
+	vm = vm_create_with_vcpus(nr_vcpus, guest_code, vcpus);
+	vm_type = 0;
+	ucall_init(vm, NULL);
 	return vm;
 }
 
@@ -91,9 +83,9 @@ struct kvm_vm *gmem_create_protected_barebones(void)
 {
 	struct kvm_vm *vm;
 
-	gmem_begin_protected();
+	vm_type = gmem_protected_vm_type();
 	vm = vm_create_barebones();
-	gmem_end_protected();
+	vm_type = 0;
 	return vm;
 }
 

@@ -232,7 +232,7 @@ static const char *test_attributes(void)
 	uint64_t far = 1ull << 36;
 	int fd;
 
-	protected = gmem_create_protected_vm(&vcpu, gmem_guest_code);
+	protected = gmem_create_vm(true, 1, gmem_guest_code, &vcpu);
 	fd = vm_create_guest_memfd(protected, 1ull << 40, GMEM_SHARED);
 	mem = gmem_mmap(fd, far, size);
 	low->attributes2 = (struct kvm_memory_attributes2) {

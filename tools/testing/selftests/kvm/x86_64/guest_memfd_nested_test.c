@@ -61,13 +61,14 @@ static uint64_t build_nested_page_tables(void)
 	return addr_gva2gpa(vm, table[0]);
 }
 
-static void start(enum vm_mem_backing_src_type slot0, bool nested_paging)
+static void start(bool protected, enum vm_mem_backing_src_type slot0,
+		  bool nested_paging)
 {
 	uint64_t nested_cr3 = 0;
 	vm_vaddr_t svm_gva;
 
 	vm_slot0_src = slot0;
-	vm = vm_create_with_one_vcpu(&vcpu, l1_guest_code);
+	vm = gmem_create_vm(protected, 1, l1_guest_code, &vcpu);
 	vm_slot0_src = DEFAULT_VM_MEM_SRC;
 
 	vcpu_alloc_svm(vm, &svm_gva);
@@ -159,9 +160,7 @@ static const char *check_protected(bool nested_paging)
 	if (nested_paging && !kvm_cpu_has(X86_FEATURE_NPT))
 		return "the vCPU has no nested paging";
 
-	gmem_begin_protected();
-	start(VM_MEM_SRC_GUEST_MEMFD, nested_paging);
-	gmem_end_protected();
+	start(true, VM_MEM_SRC_GUEST_MEMFD, nested_paging);
 	check_sharing();
 	check_punch();
 	check_conversion();
@@ -175,7 +174,7 @@ static const char *check_all(enum vm_mem_backing_src_type slot0, bool nested_pag
 	if (nested_paging && !kvm_cpu_has(X86_FEATURE_NPT))
 		return "the vCPU has no nested paging";
 
-	start(slot0, nested_paging);
+	start(false, slot0, nested_paging);
 	check_sharing();
 	check_punch();
 	check_dirty_log();

@@ -19,7 +19,6 @@
 
 #define FEP_PARAM	"/sys/module/kvm/parameters/force_emulation_prefix"
 #define FEP		"ud2\n\t.ascii \"kvm\"\n\t"	/* emulate what follows */
-#define BUF_SIZE	(4 * MIN_PAGE_SIZE)
 
 /* What the host tells the guest before the memory becomes private. */
 static struct {
@@ -31,7 +30,6 @@ static struct {
 
 static struct pvclock_vcpu_time_info guest_clock __aligned(64);
 static struct kvm_steal_time guest_steal __aligned(64);
-static uint8_t guest_buf[BUF_SIZE] __aligned(MIN_PAGE_SIZE);
 
 static void start_vm(void *guest_code)
 {
@@ -41,26 +39,6 @@ static void start_vm(void *guest_code)
 	params.page = vm_vaddr_alloc_page(vm);
 	params.page_gpa = addr_gva2gpa(vm, params.page);
 	sync_global_to_guest(vm, params);
-}
-
-static void plain_guest(void)
-{
-	gmem_fill(guest_buf, BUF_SIZE, 1);
-	guest_report(1, gmem_matches(guest_buf, BUF_SIZE, 1));
-	guest_report(2, gmem_matches(guest_buf, BUF_SIZE, 1));
-}
-
-static const char *test_plain(void)
-{
-	start_vm(plain_guest);
-	make_private();
-	ASSERT_EQ(expect_report(1), 1ul);
-	/* It may become shared and private again under the guest. */
-	vm_make_shared(vm, 0, slot0()->region.memory_size);
-	vm_make_private(vm, 0, slot0()->region.memory_size);
-	ASSERT_EQ(expect_report(2), 1ul);
-	stop_vm();
-	return NULL;
 }
 
 static void clock_guest(void)
@@ -356,7 +334,5 @@ static const struct gmem_test tests[] = {
 
 int main(int argc, char *argv[])
 {
-	page_size = getpagesize();
-	gmem_require_protected_vms();
-	return gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));
+	return run_protected_tests(argc, argv, tests, ARRAY_SIZE(tests));
 }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest_memfd tests' view of arm64, see guest_memfd_util.h.
+ */
+#include "guest_memfd_util.h"
+#include "processor.h"
+
+/* Arm's DEN0057: the calls by which a guest finds its stolen time. */
+#define PV_TIME_ST		0xc5000021
+
+const char *const gmem_no_protected_vms = "KVM has no software-protected VMs";
+
+unsigned long gmem_protected_vm_type(void)
+{
+	return KVM_ARM_SW_PROTECTED_VM << KVM_VM_TYPE_ARM_TYPE_SHIFT;
+}
+
+bool gmem_have_protected_vms(void)
+{
+	return kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_ARM_SW_PROTECTED_VM);
+}
+
+/* The host says where the stolen time is, once for each vCPU. */
+void gmem_clock_init(struct kvm_vcpu *vcpu, uint64_t gpa)
+{
+	struct kvm_device_attr attr = {
+		.group = KVM_ARM_VCPU_PVTIME_CTRL,
+		.attr = KVM_ARM_VCPU_PVTIME_IPA,
+		.addr = (uintptr_t)&gpa,
+	};
+
+	vcpu_ioctl(vcpu, KVM_SET_DEVICE_ATTR, &attr);
+}
+
+/* KVM writes all of it now, and a part whenever the vCPU thread begins to run. */
+void gmem_guest_clock(uint64_t gpa)
+{
+	struct arm_smccc_res res;
+
+	smccc_hvc(PV_TIME_ST, 0, 0, 0, 0, 0, 0, 0, &res);
+}
+
+/* Nobody counts them. */
+uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu)
+{
+	return 0;
+}
+
+/* movz w0, #low; movk w0, #high, lsl #16; ret */
+void gmem_put_code(void *where, uint32_t val)
+{
+	uint32_t *code = where;
+
+	WRITE_ONCE(code[0], 0x52800000 | (val & 0xffff) << 5);
+	WRITE_ONCE(code[1], 0x72a00000 | (val >> 16) << 5);
+	WRITE_ONCE(code[2], 0xd65f03c0);
+}
+
+/* Whoever wrote the code: it may be in a data cache, and older code in the other. */
+uint64_t gmem_guest_call(void *code)
+{
+	asm volatile("dc cvau, %0\n\tdsb ish\n\tic iallu\n\tdsb ish\n\tisb"
+		     : : "r" (code) : "memory");
+	return ((uint64_t (*)(void))code)();
+}
