@@ -211,7 +211,7 @@ int guest_memory_mmap(struct file *file, struct vm_area_struct *vma);
  * @m:		the fdinfo file
  * @inode:	a guest memory inode
  *
- * Context: process; takes the bindings lock shared.
+ * Context: process, may sleep; takes the bindings lock shared.
  */
 void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode);
 

@@ -163,6 +163,25 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_release, GUEST_MEMORY);
 
+/* By ranges, not by pages.  Conversions meanwhile may be counted or not. */
+static pgoff_t guest_memory_nr_private(struct inode *inode)
+{
+	pgoff_t end = guest_memory_nr_pages(inode);
+	pgoff_t index = 0, nr = 0, last;
+
+	while (index < end) {
+		bool private = guest_memory_find_state(inode, index, &last);
+
+		last = min(last, end - 1);
+		if (private)
+			nr += last - index + 1;
+		index = last + 1;
+		cond_resched();
+	}
+
+	return nr;
+}
+
 void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
@@ -177,6 +196,8 @@ void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
 	seq_printf(m, "gmem-size:\t%lld\n", i_size_read(inode));
 	seq_printf(m, "gmem-allocated:\t%llu\n",
 		   (u64)READ_ONCE(inode->i_mapping->nrpages) << PAGE_SHIFT);
+	seq_printf(m, "gmem-private:\t%llu\n",
+		   (u64)guest_memory_nr_private(inode) << PAGE_SHIFT);
 	seq_printf(m, "gmem-flags:\t0x%lx\n", gi->flags);
 	seq_printf(m, "gmem-views:\t%u\n", nr_users);
 }

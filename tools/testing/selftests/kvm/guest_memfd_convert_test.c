@@ -331,6 +331,35 @@ static const char *test_slots_come_and_go(void)
 	return NULL;
 }
 
+/* Counted are states, whether or not there are pages. */
+static const char *test_fdinfo(void)
+{
+	int fd = start(GMEM_SHARED), other, i;
+
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), 0ul);
+	for (i = 0; i < NR_PAGES; i += 2)
+		gmem_make_private(fd, i * page_size, page_size);
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), size / 2);
+	gmem_make_private(fd, 0, size);
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), size);
+	gmem_make_shared(fd, page_size, page_size);
+	gmem_make_shared(fd, size - page_size, page_size);
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), size - 2 * page_size);
+	ASSERT_EQ(gmem_allocated(fd), 0ul);
+
+	/* A file that begins private, and one that stays so. */
+	other = vm_create_guest_memfd(vm, size, GUEST_MEMFD_FLAG_MMAP);
+	ASSERT_EQ(gmem_fdinfo(other, "gmem-private"), size);
+	gmem_make_shared(other, 0, page_size);
+	ASSERT_EQ(gmem_fdinfo(other, "gmem-private"), size - page_size);
+	close(other);
+	other = vm_create_guest_memfd(vm, size, 0);
+	ASSERT_EQ(gmem_fdinfo(other, "gmem-private"), size);
+	close(other);
+	stop_vm(fd);
+	return NULL;
+}
+
 static const char *test_file_closed(void)
 {
 	int fd = start(GMEM_SHARED);
@@ -362,6 +391,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_by_gfn),
 	GMEM_TEST(test_several_slots),
 	GMEM_TEST(test_slots_come_and_go),
+	GMEM_TEST(test_fdinfo),
 	GMEM_TEST(test_file_closed),
 };
 

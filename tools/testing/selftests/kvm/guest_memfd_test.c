@@ -345,6 +345,7 @@ static const char *test_fdinfo(void)
 
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-size"), size);
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-allocated"), 0ul);
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), 0ul);
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-flags"), (uint64_t)GMEM_SHARED);
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-views"), 1ul);
 	ASSERT_EQ(gmem_nr_bindings(fd), 0);
