@@ -128,12 +128,14 @@ static const char *take(int vm_fd, uintptr_t start, uintptr_t end,
 	return why;
 }
 
-static bool find(uintptr_t start, uintptr_t end, struct gmem_backing *backing)
+/* Without taking anything over. */
+bool gmem_backing_find(uintptr_t start, uintptr_t end,
+		       struct gmem_backing *backing)
 {
 	struct gmem_maps maps;
 	bool found;
 
-	if (gmem_maps_read(&maps, false))
+	if (!gmem_file_any() || gmem_maps_read(&maps, false))
 		return false;
 	found = lookup(&maps, start, end, backing);
 	gmem_maps_free(&maps);
@@ -151,10 +153,10 @@ const char *gmem_backing_get(int vm_fd, uintptr_t start, uintptr_t end,
 		return refusal->why;
 	}
 	backing->device = false;
-	if (gmem_file_any() && find(start, end, backing))
+	if (gmem_backing_find(start, end, backing))
 		return NULL;
 	why = take(vm_fd, start, end, backing);
-	if (!why && !find(start, end, backing))
+	if (!why && !gmem_backing_find(start, end, backing))
 		why = "not in one piece";
 	if (why)
 		refusal_add(start, end, why, backing->device);

@@ -248,6 +248,8 @@ struct gmem_backing {
 
 const char *gmem_backing_get(int vm_fd, uintptr_t start, uintptr_t end,
 			     struct gmem_backing *backing);
+bool gmem_backing_find(uintptr_t start, uintptr_t end,
+		       struct gmem_backing *backing);
 void gmem_backing_unmapped(uintptr_t start, uintptr_t end);
 
 /* slot.c */

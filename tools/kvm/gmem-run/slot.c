@@ -209,6 +209,7 @@ static int slot_bind(const struct call *call,
 	if (fd < 0)
 		return slot_leave(call, GMEM_SLOT_LEFT,
 				  "its guest_memfd is closed");
+	slot.region.flags &= ~(u32)KVM_MEM_READONLY;
 	slot.region.flags |= KVM_MEM_GUEST_MEMFD;
 	slot.region.guest_memfd = (u32)fd;
 	slot.region.guest_memfd_offset = backing->offset;
@@ -225,6 +226,23 @@ static int slot_bind(const struct call *call,
 	return 0;
 }
 
+/*
+ * ROM. But shadow RAM that its guest has locked can be private, and then it can
+ * be read by a bound slot only, of which there are none that are read-only.
+ */
+static int slot_readonly(const struct call *call)
+{
+	const struct kvm_userspace_memory_region2 *want = &call->want;
+	struct gmem_backing backing;
+
+	if (gmem_options.protected &&
+	    gmem_backing_find(want->userspace_addr,
+			      want->userspace_addr + want->memory_size,
+			      &backing))
+		return slot_bind(call, &backing);
+	return slot_leave(call, GMEM_SLOT_READONLY, "read-only");
+}
+
 static int slot_create(const struct call *call)
 {
 	const struct kvm_userspace_memory_region2 *want = &call->want;
@@ -234,12 +252,12 @@ static int slot_create(const struct call *call)
 	if (want->flags & KVM_MEM_GUEST_MEMFD)
 		return slot_leave(call, GMEM_SLOT_OWN,
 				  "the VMM's own guest_memfd");
-	if (want->flags & KVM_MEM_READONLY)
-		return slot_leave(call, GMEM_SLOT_READONLY, "read-only");
 	/* Not for this file to refuse. */
 	if ((want->userspace_addr | want->memory_size) & (gmem_page_size - 1) ||
 	    want->userspace_addr + want->memory_size < want->userspace_addr)
 		return forward(call);
+	if (want->flags & KVM_MEM_READONLY)
+		return slot_readonly(call);
 	why = gmem_backing_get(call->vm->fd, want->userspace_addr,
 			       want->userspace_addr + want->memory_size,
 			       &backing);

@@ -290,6 +290,7 @@ static int run(int fd)
 	return ret;
 }
 
+#ifdef __x86_64__
 static int set_cpuid(const struct kvm_cpuid2 *want)
 {
 	size_t size = sizeof(*want) + want->nent * sizeof(want->entries[0]);
@@ -301,6 +302,7 @@ static int set_cpuid(const struct kvm_cpuid2 *want)
 	memcpy(fake_kvm.cpuid, want, size);
 	return 0;
 }
+#endif
 
 int gmem_sys_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -317,8 +319,10 @@ int gmem_sys_ioctl(int fd, unsigned long request, void *arg)
 		return run(fd);
 	case KVM_ENABLE_CAP:
 		return enable(arg);
+#ifdef __x86_64__
 	case KVM_SET_CPUID2:
 		return set_cpuid(arg);
+#endif
 	case KVM_SET_MEMORY_ATTRIBUTES2:
 		return set_attributes(fd, arg);
 	case KVM_CREATE_GUEST_MEMFD:

@@ -106,6 +106,12 @@ static void test_protected(void)
 	/* The file is private already when its slot comes back. */
 	check(!set(2, 0, NULL, 0) && !set(3, 8 * MIB, mem, MIB));
 	check(fake_kvm.nr_converted == 3 && fake_slot(3)->private);
+	/* Read-only shadow RAM can be private, ROM remains what it is. */
+	check(!set(3, 0, NULL, 0));
+	check(!set_flags(3, 8 * MIB, mem, MIB, KVM_MEM_READONLY));
+	check(is_bound(3) && fake_slot(3)->private);
+	check(!set_flags(4, 0, map_anon(PAGE), PAGE, KVM_MEM_READONLY));
+	check(!is_bound(4));
 	/* A hole changes no state. */
 	check(!madvise(mem, MIB, MADV_DONTNEED) && all_private(3, true));
 }
@@ -494,6 +500,7 @@ static void test_stops(void)
 	check(stops(set_alias));
 }
 
+#ifdef __x86_64__
 static void test_cpuid(void)
 {
 	struct {
@@ -527,6 +534,7 @@ static void test_cpuid(void)
 	cpuid.head.nent = 257;
 	check(ioctl(vcpu, KVM_SET_CPUID2, &cpuid) == -1 && errno == E2BIG);
 }
+#endif
 
 static void test_private_from(void)
 {
@@ -551,7 +559,9 @@ const struct test protected_tests[] = {
 	TEST(private_from_io), TEST(private_from_guest), TEST(map_gpa_range),
 	TEST(mem_share),
 	TEST(memory_fault), TEST(vcpu_threads), TEST(references), TEST(stops),
+#ifdef __x86_64__
 	TEST(cpuid),
+#endif
 };
 
 const size_t nr_protected_tests = ARRAY_SIZE(protected_tests);
