@@ -29,10 +29,10 @@ kernel: tree ## build the kernel, ARCH=arm64 KCONFIG=normal|debug
 	@pipeline/kernel $(or $(KCONFIG),normal)
 
 ##@ Running and testing
-run: kernel ## boot an L2 on guest_memfd, VMM="qemu-system-x86_64 ..."
+run: kernel ## boot an L2 on guest_memfd, MODE=protected VMM="qemu-system-x86_64 ..."
 	@pipeline/need l1
 	@pipeline/userland
-	@VMM='$(VMM)' pipeline/run
+	@VMM='$(VMM)' MODE='$(MODE)' pipeline/run
 
 test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug ARCH=x86_64|arm64
 	@pipeline/need kernel l1 test $(if $(ARCH),,kernel-arm64 l1-arm64)
