@@ -3,7 +3,7 @@
  * guest_memfd_dirty_log_test: dirty logging of a slot that host and guest share
  *
  * What the guest wrote is in the log and nothing else is: not what it read, not
- * what the host wrote.  A page that comes in by a read counts as dirty once, as
+ * what the host wrote.  A page that comes in by a read may count as dirty once, as
  * with other memory.  With the plain log, with manual clearing, with the ring,
  * and when logging is switched on and off under a guest that has the memory
  * mapped already.
@@ -17,6 +17,13 @@
 
 #define NR_PAGES	24
 #include "guest_memfd_fixture.h"
+
+/* Whether a page that comes in by a read counts: arm64 maps it read-only. */
+#ifdef __aarch64__
+#define READS_COUNT	0ul
+#else
+#define READS_COUNT	~0ul
+#endif
 
 #define RING_BYTES	(sizeof(struct kvm_dirty_gfn) * 1024)
 
@@ -91,7 +98,7 @@ static const char *test_from_the_start(void)
 	start(KVM_MEM_LOG_DIRTY_PAGES, false);
 	ASSERT_EQ(get_log(), 0ul);
 	guest_read(2);
-	ASSERT_EQ(get_log() & ~(1ul << 2), 0ul);
+	ASSERT_EQ(get_log() & ~(READS_COUNT & 1ul << 2), 0ul);
 	guest_write(1, 1);
 	guest_read(2);
 	guest_write(NR_PAGES - 1, 1);
@@ -158,7 +165,7 @@ static const char *test_punched_pages(void)
 	ASSERT_EQ(get_log(), 1ul << 3);
 
 	guest_read(3);
-	ASSERT_EQ(get_log() & ~(1ul << 3), 0ul);
+	ASSERT_EQ(get_log() & ~(READS_COUNT & 1ul << 3), 0ul);
 	guest_read(3);
 	ASSERT_EQ(get_log(), 0ul);
 	guest_write(3, 2);
@@ -178,8 +185,7 @@ static const char *test_execution_is_not_logged(void)
 	logging_on();
 	assert_guest_calls(vcpu, GPA, 1);
 	assert_guest_calls(vcpu, GPA + page_size, 2);
-	/* A page that comes in counts once, where the first access may write. */
-	ASSERT_EQ(get_log() & ~1ul, 0ul);
+	ASSERT_EQ(get_log() & ~(READS_COUNT & 1ul), 0ul);
 	assert_guest_calls(vcpu, GPA, 1);
 	ASSERT_EQ(get_log(), 0ul);
 

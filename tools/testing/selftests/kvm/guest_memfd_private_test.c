@@ -200,6 +200,27 @@ static const char *test_no_private_memory(void)
 	return NULL;
 }
 
+/* Code in private memory, which goes and comes back. */
+static const char *test_fetch(void)
+{
+	int fd = start();
+
+	gmem_put_code(mem, 1);
+	assert_guest_calls(vcpu, GPA, 1);
+	vm_make_private(vm, GPA, size);
+	gmem_guest_do(vcpu, GMEM_GUEST_PUT_CODE, GPA, 0, 2);
+	assert_guest_calls(vcpu, GPA, 2);
+	delete_slot();
+	gmem_guest_order(vcpu, GMEM_GUEST_CALL, GPA, 0, 0);
+	vcpu_run_expect_private_fault(vcpu, GPA);
+	set_slot(SLOT, GPA, fd, 0, size);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 2ul);
+	vm_make_shared(vm, GPA, size);
+	assert_guest_calls(vcpu, GPA, 1);
+	stop_vm(fd);
+	return NULL;
+}
+
 /* KVM remembers where MMIO is, but not beyond a change of the memslots. */
 static const char *test_mmio_becomes_private(void)
 {
@@ -272,6 +293,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST_PROTECTED(test_dual_backed),
 	GMEM_TEST_PROTECTED(test_huge_shared),
 	GMEM_TEST_PROTECTED(test_no_private_memory),
+	GMEM_TEST_PROTECTED(test_fetch),
 	GMEM_TEST_PROTECTED(test_file_closed),
 	GMEM_TEST_PROTECTED(test_attributes_and_slots),
 	GMEM_TEST_PROTECTED(test_mmio_becomes_private),

@@ -267,6 +267,25 @@ static const char *test_file_closed(void)
 	return NULL;
 }
 
+/* An instruction to be fetched is an access like others. */
+static const char *test_fetch_without_memory(void)
+{
+	int fd = start();
+
+	gmem_put_code(mem + page_size, 1);
+	assert_guest_calls(vcpu, GPA + page_size, 1);
+	free_memory(fd);
+	gmem_guest_order(vcpu, GMEM_GUEST_CALL, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EFAULT);
+
+	delete_slot();
+	fd = new_slot(GMEM_SHARED);
+	gmem_put_code(mem + page_size, 2);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 2ul);
+	stop_vm(fd);
+	return NULL;
+}
+
 static const char *test_mapping_keeps_file_open(void)
 {
 	int fd = start();
@@ -377,6 +396,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_punch),
 	GMEM_TEST(test_guest_executes),
 	GMEM_TEST(test_file_closed),
+	GMEM_TEST(test_fetch_without_memory),
 	GMEM_TEST(test_mapping_keeps_file_open),
 	GMEM_TEST(test_slot_deleted),
 	GMEM_TEST(test_dual_backed),

@@ -77,7 +77,6 @@ uint64_t gmem_guest_call(void *code);
 /* Guest page faults so far, of any memory; always 0 where nobody counts them. */
 uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu);
 
-
 /* A VM, protected or not, whose guests may use ucalls. */
 struct kvm_vm *gmem_create_vm(bool protected, int nr_vcpus, void *guest_code,
 			      struct kvm_vcpu **vcpus);
