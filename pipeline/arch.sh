@@ -18,6 +18,8 @@ arch_facts()
 		qemu="qemu-system-x86_64"
 		qemu_package="qemu-system-x86"
 		tty=ttyS0
+		ram=0				# where QEMU's machine has it
+		vm_type=KVM_X86_SW_PROTECTED_VM
 		vmm="$qemu -accel kvm -nodefaults -m 512M -M q35,memory-backend=ram"
 		vmm+=" -object memory-backend-memfd,id=ram,size=512M,share=on" ;;
 	arm64)
@@ -30,6 +32,8 @@ arch_facts()
 		qemu="qemu-system-aarch64"
 		qemu_package="qemu-system-arm"
 		tty=ttyAMA0
+		ram=0x40000000
+		vm_type=KVM_ARM_SW_PROTECTED_VM
 		vmm="$qemu -accel kvm -cpu host -nodefaults -m 256M"
 		vmm+=" -M virt,gic-version=3,memory-backend=ram"
 		vmm+=" -object memory-backend-memfd,id=ram,size=256M,share=on" ;;

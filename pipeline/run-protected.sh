@@ -9,24 +9,24 @@
 # find there is what they have to miss in the protected VM.
 #
 # pipeline/run sources this. QEMU's devices cannot reach private memory, so there
-# are none that use DMA. Three parts of QEMU touch guest memory although no
-# device was asked for; the options say it: the firmware configuration by DMA
+# are none that use DMA. On x86, three parts of QEMU touch guest memory although
+# no device was asked for; the options say it: the firmware configuration by DMA
 # instead of port I/O, the AHCI controller of q35, and a helper for the task
-# priority of 32-bit guests.
+# priority of 32-bit guests. On arm64 there are none, and no firmware.
 
-[ "$arch" = x86_64 ] || die "MODE=protected is for x86_64"
-
-vmm="$qemu -accel kvm -nodefaults -m 256M -M q35,memory-backend=ram,sata=off"
-vmm+=" -object memory-backend-memfd,id=ram,size=256M,share=on"
-vmm+=" -global kvm-apic.vapic=off -global fw_cfg_io.dma_enabled=off"
+if [ "$arch" = x86_64 ]; then
+	vmm="$qemu -accel kvm -nodefaults -m 256M -M q35,memory-backend=ram,sata=off"
+	vmm+=" -object memory-backend-memfd,id=ram,size=256M,share=on"
+	vmm+=" -global kvm-apic.vapic=off -global fw_cfg_io.dma_enabled=off"
+fi
 out=$share/protected
 l1_limit=300
 
 prepare()
 {
-	local cc=${CC:-cc}
+	local cc=${CC:-${cross}gcc}
 
-	"$cc" -O2 -Wall -Wextra -Werror -std=gnu11 -o build/l2/peek qemu/peek.c ||
+	"$cc" -O2 -Wall -Wextra -Werror -std=gnu11 -o "build/l2/peek$suffix" qemu/peek.c ||
 		die "qemu/peek.c does not compile"
 }
 
@@ -66,7 +66,7 @@ fdinfo_sum()
 report_type()
 {
 	echo "The VM"
-	evidence "gmem-run made it of type KVM_X86_SW_PROTECTED_VM" \
+	evidence "gmem-run made it of type $vm_type" \
 		"$(holds grep -q '^event=protected .* type=1 from=run$' "$out/report")"
 	evidence "KVM knows it as protected: its files can be private, those of the ordinary VM cannot" \
 		"$(holds [ "$(peeked protected files_of_protected_vm):$(peeked ordinary files_of_protected_vm)" = \

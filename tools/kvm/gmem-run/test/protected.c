@@ -501,6 +501,7 @@ static void test_stops(void)
 }
 
 #ifdef __x86_64__
+#ifdef __x86_64__
 static void test_cpuid(void)
 {
 	struct {
@@ -535,6 +536,7 @@ static void test_cpuid(void)
 	check(ioctl(vcpu, KVM_SET_CPUID2, &cpuid) == -1 && errno == E2BIG);
 }
 #endif
+#endif
 
 static void test_private_from(void)
 {
@@ -560,7 +562,9 @@ const struct test protected_tests[] = {
 	TEST(mem_share),
 	TEST(memory_fault), TEST(vcpu_threads), TEST(references), TEST(stops),
 #ifdef __x86_64__
+#ifdef __x86_64__
 	TEST(cpuid),
+#endif
 #endif
 };
 
