@@ -84,6 +84,30 @@ int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 	return 0;
 }
 
+/* Add a folio at @index; -EEXIST: somebody else did. */
+static struct folio *guest_memory_new_folio(struct inode *inode, pgoff_t index)
+{
+	struct folio *folio;
+	int r;
+
+	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
+
+	if (GUEST_MEMORY_I(inode)->closed)
+		return ERR_PTR(-ENODEV);
+
+	folio = guest_memory_alloc_folio(inode, index);
+	if (!folio)
+		return ERR_PTR(-ENOMEM);
+
+	r = guest_memory_add_folio(inode, folio, index);
+	if (r) {
+		folio_put(folio);
+		return ERR_PTR(r);
+	}
+
+	return folio;
+}
+
 /*
  * Find the folio at @index, or add it.  The caller gets a reference; the folio
  * stays in the file as long as the caller holds the invalidate_lock.
@@ -91,30 +115,36 @@ int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index)
 {
 	struct folio *folio;
-	int r;
 
 	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
 
 	do {
 		folio = filemap_get_folio(inode->i_mapping, index);
-		if (folio)
-			return folio;
-
-		if (GUEST_MEMORY_I(inode)->closed)
-			return ERR_PTR(-ENODEV);
-
-		folio = guest_memory_alloc_folio(inode, index);
 		if (!folio)
-			return ERR_PTR(-ENOMEM);
+			folio = guest_memory_new_folio(inode, index);
+	} while (folio == ERR_PTR(-EEXIST));
 
-		r = guest_memory_add_folio(inode, folio, index);
-		if (!r)
-			return folio;
+	return folio;
+}
 
-		folio_put(folio);
-	} while (r == -EEXIST);
+/* For those who have just looked and hold no lock yet. */
+static struct folio *guest_memory_get_missing_folio(struct inode *inode,
+						    pgoff_t index)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *folio = ERR_PTR(-EEXIST);
 
-	return ERR_PTR(r);
+	/* Who had to wait may have waited for those who added the page. */
+	if (filemap_invalidate_trylock_shared(mapping))
+		folio = guest_memory_new_folio(inode, index);
+	else
+		filemap_invalidate_lock_shared(mapping);
+
+	if (folio == ERR_PTR(-EEXIST))
+		folio = guest_memory_get_folio(inode, index);
+	filemap_invalidate_unlock_shared(mapping);
+
+	return folio;
 }
 
 /* Turn the caller's reference to @folio into one to its page at @index. */
@@ -144,7 +174,6 @@ EXPORT_SYMBOL_NS_GPL(guest_memory_find_pfn, GUEST_MEMORY);
 int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 			 unsigned int *order)
 {
-	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio;
 
 	*order = 0;
@@ -153,14 +182,11 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 	 * A page that is present needs no lock: if it is being removed, the
 	 * caller's own check against invalidation tells it to try again.
 	 */
-	folio = filemap_get_folio(mapping, index);
-	if (!folio) {
-		filemap_invalidate_lock_shared(mapping);
-		folio = guest_memory_get_folio(inode, index);
-		filemap_invalidate_unlock_shared(mapping);
-		if (IS_ERR(folio))
-			return PTR_ERR(folio);
-	}
+	folio = filemap_get_folio(inode->i_mapping, index);
+	if (!folio)
+		folio = guest_memory_get_missing_folio(inode, index);
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
 
 	return guest_memory_folio_pfn(folio, index, pfn);
 }
