@@ -33,6 +33,26 @@
 #define GUEST_MEMORY_ALLOC_BATCH	(SZ_2M >> PAGE_SHIFT)
 #define GUEST_MEMORY_REMOVE_BATCH	(SZ_1G >> PAGE_SHIFT)
 
+#ifdef CONFIG_NUMA
+/* On its own for the sake of the stack: most files have no policy. */
+static noinline struct folio *
+guest_memory_alloc_policy(struct inode *inode, pgoff_t index, gfp_t gfp,
+			  struct mempolicy *policy)
+{
+	struct vm_area_struct pseudo_vma;
+	struct folio *folio;
+
+	vma_init(&pseudo_vma, NULL);
+	/* Let MPOL_INTERLEAVE of many files begin on different nodes. */
+	pseudo_vma.vm_pgoff = index + inode->i_ino;
+	pseudo_vma.vm_policy = policy;
+	folio = vma_alloc_folio(gfp, 0, &pseudo_vma, 0, false);
+	mpol_cond_put(policy);
+
+	return folio;
+}
+#endif
+
 /*
  * Allocate a zeroed folio for @index, or NULL.  The policy of the file wins
  * over that of the task, whichever path the allocation comes from.
@@ -41,21 +61,12 @@ struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_ZERO;
 #ifdef CONFIG_NUMA
-	struct vm_area_struct pseudo_vma;
 	struct mempolicy *policy;
-	struct folio *folio;
 
 	policy = mpol_shared_policy_lookup(&GUEST_MEMORY_I(inode)->policy,
 					   index);
-	if (policy) {
-		vma_init(&pseudo_vma, NULL);
-		/* Let MPOL_INTERLEAVE of many files begin on different nodes. */
-		pseudo_vma.vm_pgoff = index + inode->i_ino;
-		pseudo_vma.vm_policy = policy;
-		folio = vma_alloc_folio(gfp, 0, &pseudo_vma, 0, false);
-		mpol_cond_put(policy);
-		return folio;
-	}
+	if (policy)
+		return guest_memory_alloc_policy(inode, index, gfp, policy);
 #endif
 	return folio_alloc(gfp, 0);
 }
@@ -151,7 +162,10 @@ static struct folio *guest_memory_get_missing_folio(struct inode *inode,
 static int guest_memory_folio_pfn(struct folio *folio, pgoff_t index,
 				  unsigned long *pfn)
 {
-	struct page *page = folio_file_page(folio, index);
+	struct page *page = &folio->page;
+
+	if (folio_test_large(folio))
+		page = folio_file_page(folio, index);
 
 	if (unlikely(PageHWPoison(page))) {
 		folio_put(folio);
