@@ -12,6 +12,7 @@
 #include "mmu_internal.h"
 #include "gmem.h"
 #include "spte.h"
+#include "tdp_iter.h"
 #include "tdp_mmu.h"
 
 bool kvm_arch_pre_fault_supported(void)
@@ -32,22 +33,25 @@ void kvm_arch_pre_fault_end(struct kvm_vcpu *vcpu)
 
 /*
  * The level of the leaf that maps @gpa, or PG_LEVEL_NONE.  What is mapped stays
- * as it is: another vCPU may have installed more than a read fault would.
+ * as it is: another vCPU may have installed more than a read fault would.  For
+ * TDP MMU roots; their page tables are freed by RCU.
  */
 static int kvm_pre_fault_level(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
-	u64 sptes[PT64_ROOT_MAX_LEVEL + 1];
-	int leaf, root_level;
+	int level = vcpu->arch.mmu->root_role.level;
+	tdp_ptep_t table;
+	u64 spte;
 
 	kvm_tdp_mmu_walk_lockless_begin();
-	leaf = kvm_tdp_mmu_get_walk(vcpu, gpa, sptes, &root_level);
+	for (table = (tdp_ptep_t)__va(vcpu->arch.mmu->root.hpa); ; level--) {
+		spte = kvm_tdp_mmu_read_spte(table + SPTE_INDEX(gpa, level));
+		table = spte_to_child_pt(spte, level);
+		if (!table)
+			break;
+	}
 	kvm_tdp_mmu_walk_lockless_end();
 
-	if (leaf < PG_LEVEL_4K || !is_shadow_present_pte(sptes[leaf]) ||
-	    !is_last_spte(sptes[leaf], leaf))
-		return PG_LEVEL_NONE;
-
-	return leaf;
+	return is_shadow_present_pte(spte) ? level : PG_LEVEL_NONE;
 }
 
 /* One attempt; RET_PF_* or -errno, with the level of the mapping in @fault. */
