@@ -217,6 +217,9 @@ void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
 
 	lockdep_assert_held_write(&mapping->invalidate_lock);
 
+	if (!nrpages)
+		return;
+
 	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
 				   ((loff_t)end << PAGE_SHIFT) - 1);
 	guest_memory_account(inode, mapping->nrpages - nrpages);

@@ -355,10 +355,8 @@ struct file *guest_memory_create_file(const char *name, loff_t size,
 	if (flags & GUEST_MEMORY_WRITE)
 		file->f_mode |= FMODE_PWRITE;
 
-	/* Nobody else can reach the inode yet, but lockdep cannot know. */
-	guest_memory_lock_bindings(inode);
+	/* Without locks: nobody else can reach the inode yet. */
 	list_add(&user->node, &GUEST_MEMORY_I(inode)->users);
-	guest_memory_unlock_bindings(inode);
 
 	return file;
 
