@@ -58,6 +58,14 @@ static int kvm_gmem_fault_exit(struct kvm_vcpu *vcpu,
 	return r;
 }
 
+/* Is a fault at @hva sure to be stale?  A guess, without mmu_lock. */
+static bool kvm_gmem_is_invalidating(struct kvm *kvm, unsigned long hva)
+{
+	return READ_ONCE(kvm->mmu_invalidate_in_progress) &&
+	       hva >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
+	       hva < READ_ONCE(kvm->mmu_invalidate_range_end);
+}
+
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	bool private = kvm_gmem_is_private(vcpu->kvm, fault->slot, fault->gfn);
@@ -65,16 +73,27 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	u8 level;
 	int r;
 
+	/* It became shared since kvm_gmem_handles_fault() was asked. */
+	if (!private && !(fault->slot && kvm_slot_is_gmem_only(fault->slot)))
+		return RET_PF_RETRY;
+
 	if (!fault->slot || !kvm_slot_is_gmem(fault->slot))
 		return kvm_gmem_fault_exit(vcpu, fault, private, -EFAULT);
+
+	/* What is_page_fault_stale() compares to invalidations in progress. */
+	fault->hva = __gfn_to_hva_memslot(fault->slot, fault->gfn);
+	/*
+	 * A conversion waits for references to the page.  With many vCPUs at it
+	 * there would always be one.
+	 */
+	if (kvm_gmem_is_invalidating(vcpu->kvm, fault->hva))
+		return RET_PF_RETRY;
 
 	r = kvm_gmem_get_pfn(vcpu->kvm, fault->slot, fault->gfn, &fault->pfn,
 			     &order);
 	if (r)
 		return kvm_gmem_fault_exit(vcpu, fault, private, r);
 
-	/* What is_page_fault_stale() compares to invalidations in progress. */
-	fault->hva = __gfn_to_hva_memslot(fault->slot, fault->gfn);
 	/*
 	 * Also for a read while the slot has dirty logging, where it makes the
 	 * page count as dirty, as for other memory: a read fault must not

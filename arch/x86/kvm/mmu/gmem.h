@@ -21,8 +21,8 @@ extern bool tdp_mmu_enabled;
  * Fills in pfn (with a reference), hva, map_writable and max_level.
  *
  * Context: vCPU's process, inside kvm->srcu, may sleep.
- * Return: RET_PF_CONTINUE, or -EFAULT or -EHWPOISON with the exit to user
- * space filled in.
+ * Return: RET_PF_CONTINUE; RET_PF_RETRY without a page; -EFAULT or -EHWPOISON
+ * with the exit to user space filled in.
  */
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
 

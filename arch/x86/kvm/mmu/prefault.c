@@ -70,6 +70,13 @@ static int kvm_pre_fault_try(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 	if (r)
 		return r;
 
+	/*
+	 * A slot may be where the page tables of a vCPU with a small
+	 * MAXPHYADDR do not reach; the walk would wrap around.
+	 */
+	if (fault->addr >> SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1))
+		return -ENOENT;
+
 	if (is_tdp_mmu(vcpu->arch.mmu)) {
 		r = kvm_pre_fault_level(vcpu, fault->addr);
 		if (r != PG_LEVEL_NONE) {
