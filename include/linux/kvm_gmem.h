@@ -86,6 +86,7 @@ static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
 				      const struct kvm_memory_slot *src)
 {
 	dest->gmem = src->gmem;
+	dest->protected_kvm = src->protected_kvm;
 }
 
 /**
@@ -176,8 +177,9 @@ static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
  * @gfn:	the gfn
  *
  * True in protected virtual machines where the guest's memory comes from the
- * file: there may be nothing behind userspace_addr that KVM could touch.
- * Everywhere else KVM uses userspace_addr.
+ * file: there may be nothing behind userspace_addr that KVM could touch.  Also
+ * true for private gfns of slots without a file, where the accesses below fail
+ * like those of the guest.  Everywhere else KVM uses userspace_addr.
  *
  * Context: inside kvm->srcu.
  * Return: true if so.
@@ -185,10 +187,11 @@ static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
 				     gfn_t gfn)
 {
-	if (!slot || !slot->gmem || !kvm_has_private_mem(slot->gmem->kvm))
+	if (!slot || !slot->protected_kvm)
 		return false;
 
-	return slot->gmem->gmem_only || kvm_gfn_is_private(slot->gmem->kvm, gfn);
+	return kvm_slot_is_gmem_only(slot) ||
+	       kvm_gfn_is_private(slot->protected_kvm, gfn);
 }
 
 /**
@@ -200,7 +203,7 @@ static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
  */
 static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
 {
-	return slot && slot->gmem && kvm_has_private_mem(slot->gmem->kvm);
+	return slot && slot->protected_kvm;
 }
 
 /**
@@ -209,13 +212,12 @@ static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
  * @gfn:	the gfn
  * @atomic:	do not sleep; fails if the page is not there
  * @writable:	set to true unless NULL
- * @hva:	receives the userspace address of the slot for @gfn unless NULL
  *
  * Context: inside kvm->srcu.
  * Return: the pfn with a reference, or a KVM_PFN_ERR_* value.
  */
 kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
-			  bool atomic, bool *writable, hva_t *hva);
+			  bool atomic, bool *writable);
 
 /**
  * kvm_gmem_read() - KVM reads guest memory where kvm_gmem_owns_gfn()
@@ -363,7 +365,8 @@ int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
  * @slot:	the slot, complete but not yet reachable
  * @mem:	the region it is made from
  *
- * Does nothing unless KVM_MEM_GUEST_MEMFD is set.
+ * Without KVM_MEM_GUEST_MEMFD the slot only learns whether its virtual machine
+ * is protected.
  *
  * Context: slots_lock held; takes the invalidate_lock and the bindings lock.
  * Return: 0; -EBADF if the file descriptor is not open; -EINVAL if it is no
@@ -519,6 +522,11 @@ static inline bool kvm_has_private_mem(const struct kvm *kvm)
 	return false;
 }
 
+static inline bool kvm_gfn_is_private(struct kvm *kvm, gfn_t gfn)
+{
+	return false;
+}
+
 static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot,
 					  gfn_t gfn)
@@ -538,8 +546,7 @@ static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
 }
 
 static inline kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot,
-					gfn_t gfn, bool atomic, bool *writable,
-					hva_t *hva)
+					gfn_t gfn, bool atomic, bool *writable)
 {
 	return KVM_PFN_ERR_FAULT;
 }

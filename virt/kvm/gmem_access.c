@@ -5,7 +5,8 @@
  * KVM fetches instructions, walks page tables and keeps clocks in guest memory.
  * It does so through userspace_addr, but in a protected virtual machine that
  * address may show nothing, or something else.  There KVM takes the page from
- * the file, as the guest does.  No other virtual machine uses this path.
+ * the file, as the guest does, and fails where the guest would: a private gfn of
+ * a slot without a file has no memory.  No other virtual machine uses this path.
  *
  * An access holds a reference to the page and no lock.  It may hit a page that
  * is on its way out of the file, like an access of the guest that came a little
@@ -22,14 +23,15 @@ static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
 				  bool atomic)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
-	pgoff_t index = gfn - bind->base_gfn + bind->node.start;
 	unsigned int order;
 	unsigned long pfn;
+	pgoff_t index;
 	int r;
 
-	if (slot->flags & KVM_MEMSLOT_INVALID || !READ_ONCE(bind->live))
+	if (slot->flags & KVM_MEMSLOT_INVALID || !bind || !READ_ONCE(bind->live))
 		return NULL;
 
+	index = gfn - bind->base_gfn + bind->node.start;
 	if (atomic)
 		r = guest_memory_find_pfn(bind->inode, index, &pfn);
 	else
@@ -39,18 +41,38 @@ static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
 }
 
 kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
-			  bool atomic, bool *writable, hva_t *hva)
+			  bool atomic, bool *writable)
 {
-	struct page *page;
+	struct page *page = kvm_gmem_page(slot, gfn, atomic);
 
-	if (hva)
-		*hva = __gfn_to_hva_memslot(slot, gfn);
 	if (writable)
 		*writable = true;
 
-	page = kvm_gmem_page(slot, gfn, atomic);
-
 	return page ? page_to_pfn(page) : KVM_PFN_ERR_FAULT;
+}
+
+/*
+ * Copy to or from guest memory.  What is one access when the guest does it has
+ * to be one when KVM emulates it: nobody sees half of a page table entry.
+ */
+static void kvm_gmem_copy(void *to, const void *from, int len)
+{
+	switch (len) {
+	case 1:
+		WRITE_ONCE(*(u8 *)to, READ_ONCE(*(const u8 *)from));
+		break;
+	case 2:
+		WRITE_ONCE(*(u16 *)to, READ_ONCE(*(const u16 *)from));
+		break;
+	case 4:
+		WRITE_ONCE(*(u32 *)to, READ_ONCE(*(const u32 *)from));
+		break;
+	case 8:
+		WRITE_ONCE(*(u64 *)to, READ_ONCE(*(const u64 *)from));
+		break;
+	default:
+		memcpy(to, from, len);
+	}
 }
 
 int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
@@ -63,7 +85,7 @@ int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 		return -EFAULT;
 
 	addr = kmap_local_page(page);
-	memcpy(data, addr + offset, len);
+	kvm_gmem_copy(data, addr + offset, len);
 	kunmap_local(addr);
 	put_page(page);
 
@@ -80,7 +102,7 @@ int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
 		return -EFAULT;
 
 	addr = kmap_local_page(page);
-	memcpy(addr + offset, data, len);
+	kvm_gmem_copy(addr + offset, data, len);
 	kunmap_local(addr);
 	put_page(page);
 

@@ -169,6 +169,17 @@ err:
 	return r;
 }
 
+/*
+ * A pfn cache remembers which page is at an hva, and keeps it over a change of
+ * slots.  Only MMU notifiers and our invalidations would tell it otherwise.
+ */
+static void kvm_gmem_forget_pfns(struct kvm *kvm, unsigned long uaddr,
+				 unsigned long npages)
+{
+	gfn_to_pfn_cache_invalidate_start(kvm, uaddr,
+					  uaddr + npages * PAGE_SIZE, true);
+}
+
 int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 		  const struct kvm_userspace_memory_region2 *mem)
 {
@@ -176,6 +187,13 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 	int r;
 
 	lockdep_assert_held(&kvm->slots_lock);
+
+	/* Slots that KVM makes for itself are never private. */
+	if (kvm_has_private_mem(kvm) && slot->id < KVM_USER_MEM_SLOTS) {
+		slot->protected_kvm = kvm;
+		/* A former slot may have shown other memory at the same hva. */
+		kvm_gmem_forget_pfns(kvm, slot->userspace_addr, slot->npages);
+	}
 
 	if (!(mem->flags & KVM_MEM_GUEST_MEMFD))
 		return 0;
@@ -193,7 +211,6 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
-	unsigned long start, end;
 	struct inode *inode;
 
 	if (!bind)
@@ -210,9 +227,8 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 	 * Nobody tells a pfn cache from here on when the page goes, and a new
 	 * slot with the same addresses would not be told from this one.
 	 */
-	start = bind->uaddr;
-	end = start + (bind->node.last - bind->node.start + 1) * PAGE_SIZE;
-	gfn_to_pfn_cache_invalidate_start(bind->kvm, start, end, true);
+	kvm_gmem_forget_pfns(bind->kvm, bind->uaddr,
+			     bind->node.last - bind->node.start + 1);
 
 	slot->gmem = NULL;
 	kfree(bind);

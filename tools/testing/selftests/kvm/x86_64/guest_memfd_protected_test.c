@@ -9,16 +9,22 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/uio.h>
 #include <linux/kvm_para.h>
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
 
 #include "guest_memfd_protected.h"
+#include "hyperv.h"
 #include "svm_util.h"
 
+/* A slot beside the guest's own memory. */
+#define SLOT		5
+#define SLOT_GPA	0x20000000ul
 #define FEP_PARAM	"/sys/module/kvm/parameters/force_emulation_prefix"
 #define FEP		"ud2\n\t.ascii \"kvm\"\n\t"	/* emulate what follows */
+#define NR_STORES	20000
 
 /* What the host tells the guest before the memory becomes private. */
 static struct {
@@ -76,6 +82,117 @@ static const char *test_clock(void)
 		TEST_ASSERT(val && !(val & 1), "Steal time version %lu", val);
 	}
 	expect_report(4);
+	stop_vm();
+	return NULL;
+}
+
+/* A page at SLOT_GPA, shared and from an ordinary slot. */
+static void *add_ordinary_slot(void)
+{
+	void *mem = gmem_anonymous(page_size);
+
+	virt_map(vm, SLOT_GPA, SLOT_GPA, 1);
+	vm_set_user_memory_region(vm, SLOT, 0, SLOT_GPA, page_size, mem);
+	return mem;
+}
+
+static void clock_in_slot_guest(void)
+{
+	struct pvclock_vcpu_time_info *clock = (void *)SLOT_GPA;
+
+	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, SLOT_GPA | 1);
+	guest_report(1, READ_ONCE(clock->version));
+	guest_report(2, READ_ONCE(clock->version));
+}
+
+/* The clock follows the guest's memory when the slot is replaced. */
+static const char *test_clock_and_slots(void)
+{
+	struct pvclock_vcpu_time_info *mem;
+	uint32_t version;
+	int fd;
+
+	start_vm(clock_in_slot_guest);
+	mem = add_ordinary_slot();
+	make_private();
+	version = expect_report(1);
+	TEST_ASSERT(version && version == mem->version, "The clock is not in the slot");
+
+	/* The same addresses, for guest and host, and other memory. */
+	fd = vm_create_guest_memfd(vm, page_size, GUEST_MEMFD_FLAG_MMAP);
+	vm_set_user_memory_region(vm, SLOT, 0, SLOT_GPA, 0, NULL);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, SLOT_GPA, page_size,
+				   mem, fd, 0);
+	vcpu_ioctl(vcpu, KVM_KVMCLOCK_CTRL, NULL);
+	TEST_ASSERT(expect_report(2), "The guest's clock stands still");
+	ASSERT_EQ(mem->version, version);
+	kvm_vm_free(vm);
+	close(fd);
+	ASSERT_OK(munmap(mem, page_size));
+	return NULL;
+}
+
+static void no_memory_guest(void)
+{
+	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, SLOT_GPA | 1);
+	wrmsr(MSR_KVM_STEAL_TIME, (SLOT_GPA + 64) | KVM_MSR_ENABLED);
+	guest_report(1, 0);
+	guest_report(2, 0);
+	asm volatile(FEP "movq %0, (%1)" : : "r" (MMIO_VALUE), "r" (SLOT_GPA + 128)
+		     : "memory");
+	guest_report(3, *(uint64_t *)(SLOT_GPA + 128));
+}
+
+/* A private page for which there is no guest_memfd: KVM has no other place. */
+static const char *test_no_private_memory(void)
+{
+	struct kvm_vcpu_events events;
+	uint8_t *mem;
+
+	if (gmem_write_file(FEP_PARAM, "1"))
+		return "no forced emulation";
+	start_vm(no_memory_guest);
+	mem = add_ordinary_slot();
+	make_private();
+	vm_make_private(vm, SLOT_GPA, page_size);
+	expect_report(1);
+	expect_report(2);
+	TEST_ASSERT(gmem_is_zero(mem, page_size), "KVM's clocks are in shared memory");
+	vcpu_run(vcpu);
+	ASSERT_EQ(vcpu->run->exit_reason, (uint32_t)KVM_EXIT_INTERNAL_ERROR);
+	TEST_ASSERT(gmem_is_zero(mem, page_size), "Private data in shared memory");
+
+	/* Once more, without the #UD that KVM would raise instead. */
+	vcpu_events_get(vcpu, &events);
+	events.exception.injected = 0;
+	vcpu_events_set(vcpu, &events);
+	vm_make_shared(vm, SLOT_GPA, page_size);
+	ASSERT_EQ(expect_report(3), MMIO_VALUE);
+	ASSERT_EQ(*(uint64_t *)(mem + 128), MMIO_VALUE);
+	kvm_vm_free(vm);
+	ASSERT_OK(munmap(mem, page_size));
+	gmem_write_file(FEP_PARAM, "0");
+	return NULL;
+}
+
+static void hyperv_guest(void)
+{
+	uint64_t *page = (uint64_t *)params.page;
+
+	*page = -1ull;
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, params.page_gpa | 1);
+	guest_report(1, *page);
+}
+
+/* The first four bytes of the page are cleared when it is enabled. */
+static const char *test_hyperv_assist_page(void)
+{
+	if (!kvm_has_cap(KVM_CAP_HYPERV))
+		return "no Hyper-V enlightenments";
+	start_vm(hyperv_guest);
+	vcpu_set_hv_cpuid(vcpu);
+	make_private();
+	ASSERT_EQ(expect_report(1), 0xffffffff00000000ul);
 	stop_vm();
 	return NULL;
 }
@@ -189,6 +306,64 @@ static const char *test_locked_instructions(void)
 	ASSERT_EQ(expect_report(5), 0x77ul);
 	ASSERT_EQ(expect_report(6), 0x88ul);
 	stop_vm();
+	gmem_write_file(FEP_PARAM, "0");
+	return NULL;
+}
+
+static void store_guest(bool writer)
+{
+	uint32_t *word = (uint32_t *)guest_buf, val;
+	bool *done = (bool *)(guest_buf + MIN_PAGE_SIZE);
+	int i;
+
+	for (i = 0; writer && i < NR_STORES; i++) {
+		val = i % 2 ? -1 : 0;
+		asm volatile(FEP "movl %1, %0" : "=m" (*word) : "r" (val) : "memory");
+	}
+	if (writer)
+		WRITE_ONCE(*done, true);
+	while (!READ_ONCE(*done)) {
+		val = READ_ONCE(*word);
+		GUEST_ASSERT_1(!val || val == -1u, val);
+	}
+	GUEST_DONE();
+}
+
+static void *run_to_done(void *arg)
+{
+	struct ucall uc;
+
+	vcpu_run(arg);
+	switch (get_ucall(arg, &uc)) {
+	case UCALL_DONE:
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT_1(uc, "half a store: 0x%lx");
+	default:
+		TEST_FAIL("Unexpected exit");
+	}
+	return NULL;
+}
+
+/* Another vCPU sees all of an emulated store or nothing of it. */
+static const char *test_whole_stores(void)
+{
+	struct kvm_vcpu *vcpus[2];
+	pthread_t reader;
+
+	if (gmem_write_file(FEP_PARAM, "1"))
+		return "no forced emulation";
+	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
+	vm_type = KVM_X86_SW_PROTECTED_VM;
+	vm = vm_create_with_vcpus(2, store_guest, vcpus);
+	vm_type = KVM_X86_DEFAULT_VM;
+	vm_slot0_src = DEFAULT_VM_MEM_SRC;
+	vcpu_args_set(vcpus[0], 1, 1ul);
+	vcpu_args_set(vcpus[1], 1, 0ul);
+	pthread_create(&reader, NULL, run_to_done, vcpus[1]);
+	run_to_done(vcpus[0]);
+	pthread_join(reader, NULL);
+	kvm_vm_free(vm);
 	gmem_write_file(FEP_PARAM, "0");
 	return NULL;
 }
@@ -326,8 +501,12 @@ static const char *test_nested(void)
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_plain),
 	GMEM_TEST(test_clock),
+	GMEM_TEST(test_clock_and_slots),
+	GMEM_TEST(test_no_private_memory),
+	GMEM_TEST(test_hyperv_assist_page),
 	GMEM_TEST(test_emulation),
 	GMEM_TEST(test_locked_instructions),
+	GMEM_TEST(test_whole_stores),
 	GMEM_TEST(test_map_gpa_range),
 	GMEM_TEST(test_nested),
 };
