@@ -20,13 +20,10 @@
  * first, and is undone if it fails half-way.
  */
 #include <linux/kvm_host.h>
-#include <linux/sizes.h>
 #include <linux/uaccess.h>
 
 #include "gmem.h"
-
-/* The largest page that may cover gfns around a change. */
-#define KVM_MAX_BLOCK	(SZ_1G >> PAGE_SHIFT)
+#include "kvm_mm.h"
 
 bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
 {
@@ -36,6 +33,9 @@ bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
 		return true;
 
 	gfn &= ~(npages - 1);
+	if (gfn < kvm->changing_end && gfn + npages > kvm->changing_start)
+		return false;
+
 	guest_memory_ranges_find(&kvm->private_gfns, gfn, &first, &last);
 
 	return last >= gfn + npages - 1;
@@ -60,16 +60,23 @@ static gfn_t kvm_slot_clamp(const struct kvm_memory_slot *slot, gfn_t start,
 }
 
 /*
- * Bracket a change of the set for [start, end) towards the guest.  A fault next
- * to the range might install a huge page that reaches into it, hence the
- * neighbourhood is kept out as well.
+ * Name the gfns [start, end) whose state is about to change; none if both are
+ * 0.  A fault next to them, which need not wait, might otherwise install a huge
+ * page that reaches into the range after it was zapped.
  */
+static void kvm_set_changing_gfns(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	KVM_MMU_LOCK(kvm);
+	kvm->changing_start = start;
+	kvm->changing_end = end;
+	KVM_MMU_UNLOCK(kvm);
+}
+
+/* Bracket a change of the set for [start, end) towards the guest. */
 static void kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 				   bool begin)
 {
 	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
-	gfn_t wide_start = round_down(start, KVM_MAX_BLOCK);
-	gfn_t wide_end = round_up(end, KVM_MAX_BLOCK);
 	struct kvm_memslot_iter iter;
 
 	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
@@ -79,9 +86,9 @@ static void kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 		if (kvm_slot_is_gmem_only(slot))
 			continue;
 
-		s = kvm_slot_clamp(slot, wide_start, wide_end, &e);
-		hva_start = slot->userspace_addr + ((s - slot->base_gfn) << PAGE_SHIFT);
-		hva_end = slot->userspace_addr + ((e - slot->base_gfn) << PAGE_SHIFT);
+		s = kvm_slot_clamp(slot, start, end, &e);
+		hva_start = __gfn_to_hva_memslot(slot, s);
+		hva_end = hva_start + ((e - s) << PAGE_SHIFT);
 
 		if (!begin) {
 			kvm_gmem_bracket_end(kvm, hva_start, hva_end);
@@ -89,7 +96,6 @@ static void kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 		}
 
 		kvm_gmem_bracket_begin(kvm, hva_start, hva_end);
-		s = kvm_slot_clamp(slot, start, end, &e);
 		kvm_gmem_zap(kvm, slot, s, e);
 	}
 }
@@ -103,10 +109,12 @@ static int kvm_set_private_gfns(struct kvm *kvm, gfn_t start, gfn_t end,
 	if (kvm_gfns_have_state(kvm, start, end, private))
 		return 0;
 
+	kvm_set_changing_gfns(kvm, start, end);
 	kvm_attributes_bracket(kvm, start, end, true);
 	r = guest_memory_ranges_set(&kvm->private_gfns, start, end - 1, private,
 				    GFP_KERNEL_ACCOUNT);
 	kvm_attributes_bracket(kvm, start, end, false);
+	kvm_set_changing_gfns(kvm, 0, 0);
 
 	return r;
 }

@@ -12,12 +12,17 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <linux/sizes.h>
 
 #include "guest_memfd_private.h"
 
 #define NR_PAGES	16
 #include "guest_memfd_fixture.h"
+
+#define NR_FAULTS	200
+#define LARGE_GPA	0x100000000ul
+#define LARGE_SIZE	0x4000000000ul
 
 /* A protected VM with a dual-backed slot: mem is its shared side. */
 static int start(void)
@@ -170,6 +175,57 @@ static const char *test_huge_shared(void)
 	return NULL;
 }
 
+static bool stop_converting;
+
+/* Convert all of the large slot but its first page, all the time. */
+static void *convert_thread(void *arg)
+{
+	while (!READ_ONCE(stop_converting)) {
+		vm_make_private(vm, LARGE_GPA + page_size, LARGE_SIZE - page_size);
+		vm_make_shared(vm, LARGE_GPA + page_size, LARGE_SIZE - page_size);
+	}
+	return NULL;
+}
+
+/*
+ * Conversions keep out those who use the range, and nobody else.  That of a large
+ * slot, mapped or not, takes some time; a fault beside it need not wait.
+ */
+static const char *test_conversions_elsewhere(void)
+{
+	pthread_t thread;
+	uint64_t faults;
+	int fd, i;
+	void *map;
+
+	create_vm(true);
+	gmem_guest_map(vm, LARGE_GPA, page_size);
+	map = ASSERT_OK(mmap(NULL, LARGE_SIZE, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+	fd = vm_create_guest_memfd(vm, LARGE_SIZE, 0);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, LARGE_GPA,
+				   LARGE_SIZE, map, fd, 0);
+	vm_make_private(vm, LARGE_GPA, page_size);
+	gmem_guest_start(vcpu);
+
+	stop_converting = false;
+	pthread_create(&thread, NULL, convert_thread, NULL);
+	for (i = 0; i < NR_FAULTS; i++) {
+		gmem_punch(fd, 0, page_size);
+		ASSERT_EQ(gmem_guest_read(vcpu, LARGE_GPA), 0ul);
+	}
+	WRITE_ONCE(stop_converting, true);
+	pthread_join(thread, NULL);
+
+	faults = gmem_vm_stat(vm, "gmem_faults");
+	ksft_print_msg("%lu tries for %d faults\n", faults, NR_FAULTS);
+	TEST_ASSERT(faults < 2 * NR_FAULTS, "The guest had to wait for others");
+	kvm_vm_free(vm);
+	close(fd);
+	ASSERT_OK(munmap(map, LARGE_SIZE));
+	return NULL;
+}
+
 static const char *test_no_private_memory(void)
 {
 	int fd = start();
@@ -292,6 +348,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST_PROTECTED(test_attribute_errnos),
 	GMEM_TEST_PROTECTED(test_dual_backed),
 	GMEM_TEST_PROTECTED(test_huge_shared),
+	GMEM_TEST_PROTECTED(test_conversions_elsewhere),
 	GMEM_TEST_PROTECTED(test_no_private_memory),
 	GMEM_TEST_PROTECTED(test_fetch),
 	GMEM_TEST_PROTECTED(test_file_closed),
