@@ -416,7 +416,7 @@ static void test_references(void)
 
 static void create_other_type(void)
 {
-	ioctl(-1, KVM_CREATE_VM, 2);
+	ioctl(-1, KVM_CREATE_VM, 2 * GMEM_VM_PROTECTED);
 }
 
 static void set_own(void)
