@@ -37,11 +37,12 @@ wanted()
 	return 1
 }
 
-# wanted_kernel FLAVOUR: the one with 16K pages must be asked for, to save time.
+# wanted_kernel FLAVOUR: those with other page sizes must be asked for, to save
+# time.
 wanted_kernel()
 {
 	case ${KCONFIG:-},$1 in
-	,16k)	return 1 ;;
+	,*k)	return 1 ;;
 	,*)	return 0 ;;
 	*)	[ "$KCONFIG" = "$1" ] ;;
 	esac
