@@ -172,6 +172,24 @@ static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 }
 
 /**
+ * kvm_gmem_is_invalidating() - is a fault sure to be stale?
+ * @kvm:	the virtual machine
+ * @hva:	the slot's userspace address for the faulting gfn
+ *
+ * A guess, to be asked before the fault takes the page: a conversion waits for
+ * references to it, and with many vCPUs at it there would always be one.
+ *
+ * Context: any.
+ * Return: true if an invalidation of @hva seems to be in progress.
+ */
+static inline bool kvm_gmem_is_invalidating(struct kvm *kvm, unsigned long hva)
+{
+	return READ_ONCE(kvm->mmu_invalidate_in_progress) &&
+	       hva >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
+	       hva < READ_ONCE(kvm->mmu_invalidate_range_end);
+}
+
+/**
  * kvm_gmem_owns_gfn() - must KVM's own accesses go through the guest_memfd?
  * @slot:	the slot at @gfn, or NULL
  * @gfn:	the gfn

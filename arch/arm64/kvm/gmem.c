@@ -83,14 +83,6 @@ static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 	return r == -EAGAIN ? 0 : r;
 }
 
-/* Is a fault at @hva sure to be stale?  A guess, without mmu_lock. */
-static bool kvm_gmem_is_invalidating(struct kvm *kvm, unsigned long hva)
-{
-	return READ_ONCE(kvm->mmu_invalidate_in_progress) &&
-	       hva >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
-	       hva < READ_ONCE(kvm->mmu_invalidate_range_end);
-}
-
 int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 {
 	struct kvm_memory_slot *slot = fault->slot;
@@ -119,10 +111,6 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	if (!slot || !kvm_slot_is_gmem(slot))
 		return -EFAULT;
 
-	/*
-	 * A conversion waits for references to the page.  With many vCPUs at it
-	 * there would always be one.
-	 */
 	hva = __gfn_to_hva_memslot(slot, fault->gfn);
 	if (kvm_gmem_is_invalidating(kvm, hva))
 		return 0;

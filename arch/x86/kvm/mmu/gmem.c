@@ -58,14 +58,6 @@ static int kvm_gmem_fault_exit(struct kvm_vcpu *vcpu,
 	return r;
 }
 
-/* Is a fault at @hva sure to be stale?  A guess, without mmu_lock. */
-static bool kvm_gmem_is_invalidating(struct kvm *kvm, unsigned long hva)
-{
-	return READ_ONCE(kvm->mmu_invalidate_in_progress) &&
-	       hva >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
-	       hva < READ_ONCE(kvm->mmu_invalidate_range_end);
-}
-
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	bool private = kvm_gmem_is_private(vcpu->kvm, fault->slot, fault->gfn);
@@ -82,10 +74,6 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 
 	/* What is_page_fault_stale() compares to invalidations in progress. */
 	fault->hva = __gfn_to_hva_memslot(fault->slot, fault->gfn);
-	/*
-	 * A conversion waits for references to the page.  With many vCPUs at it
-	 * there would always be one.
-	 */
 	if (kvm_gmem_is_invalidating(vcpu->kvm, fault->hva))
 		return RET_PF_RETRY;
 
