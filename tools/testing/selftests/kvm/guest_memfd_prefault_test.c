@@ -69,7 +69,8 @@ static void assert_no_faults(size_t len)
 /* Let the guest touch what it needs besides: code, stack, page tables. */
 static void warm_up(void)
 {
-	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, GPA + size, SLOT + 1, 1, 0);
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, GPA + size, SLOT + 1,
+				    page_size / vm->page_size, 0);
 	gmem_guest_start(vcpu);
 	gmem_guest_fill(vcpu, GPA + size, page_size, 6);
 	assert_guest_sees(vcpu, GPA + size, page_size, 6);
