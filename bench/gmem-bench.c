@@ -793,7 +793,7 @@ static void no_randomisation(char **argv)
 
 int main(int argc, char **argv)
 {
-	int opt, round, rounds = 5;
+	int opt, round, rounds = 9;
 	unsigned int i;
 
 	no_randomisation(argv);
