@@ -4,8 +4,7 @@
 #define __KVM_ARM64_GMEM_H
 
 #include <linux/kvm_gmem.h>
-
-#include <asm/kvm_host.h>
+#include <linux/kvm_host.h>
 
 /**
  * struct kvm_gmem_fault - a stage-2 fault that guest_memfd resolves
