@@ -146,7 +146,6 @@ static void no_memory_guest(void)
 /* A private page for which there is no guest_memfd: KVM has no other place. */
 static const char *test_no_private_memory(void)
 {
-	struct kvm_vcpu_events events;
 	uint8_t *mem;
 
 	if (gmem_write_file(FEP_PARAM, "1"))
@@ -158,14 +157,10 @@ static const char *test_no_private_memory(void)
 	expect_report(1);
 	expect_report(2);
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "KVM's clocks are in shared memory");
-	vcpu_run(vcpu);
-	ASSERT_EQ(vcpu->run->exit_reason, (uint32_t)KVM_EXIT_INTERNAL_ERROR);
+	vcpu_run_expect_memory_fault_flags(vcpu, SLOT_GPA, EFAULT, KVM_MEMORY_EXIT_FLAG_PRIVATE);
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "Private data in shared memory");
 
-	/* Once more, without the #UD that KVM would raise instead. */
-	vcpu_events_get(vcpu, &events);
-	events.exception.injected = 0;
-	vcpu_events_set(vcpu, &events);
+	/* Once more. */
 	vm_make_shared(vm, SLOT_GPA, page_size);
 	ASSERT_EQ(expect_report(3), MMIO_VALUE);
 	ASSERT_EQ(*(uint64_t *)(mem + 128), MMIO_VALUE);
