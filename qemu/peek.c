@@ -30,7 +30,7 @@
 
 #include "../tools/kvm/gmem-run/uapi.h"
 
-#define PAGE	4096UL
+#define PAGE	4096UL	/* what is read at once, whatever the host's page size is */
 #define NAME	"kvm-gmem"
 
 struct way {
@@ -159,7 +159,7 @@ static void read_own_mapping(struct way *way, int fd)
 static bool knows_private(int fd)
 {
 	struct kvm_memory_attributes2 attributes = {
-		.size = PAGE,
+		.size = (__u64)sysconf(_SC_PAGESIZE),
 		.attributes = KVM_MEMORY_ATTRIBUTE_PRIVATE,
 	};
 
