@@ -25,6 +25,7 @@ struct guest_memory_user;
 /* Properties of an inode, fixed when it is created. */
 #define GUEST_MEMORY_MAPPABLE		BIT(0)	/* mmap() is allowed */
 #define GUEST_MEMORY_INIT_SHARED	BIT(1)	/* pages begin as shared */
+#define GUEST_MEMORY_NO_DIRECT_MAP	BIT(2)	/* pages are hidden */
 #define GUEST_MEMORY_WRITE		BIT(3)	/* write() is allowed */
 
 /**
@@ -386,7 +387,120 @@ void guest_memory_assert_bindings(const struct inode *inode);
  */
 void guest_memory_assert_bindings_write(const struct inode *inode);
 
+#ifdef CONFIG_GUEST_MEMORY_HIDDEN
+
+/**
+ * guest_memory_can_hide() - can memory be kept outside the direct map?
+ *
+ * Context: any, after boot; the answer does not change.
+ * Return: true if inodes can be GUEST_MEMORY_NO_DIRECT_MAP.
+ */
+bool guest_memory_can_hide(void);
+
+/**
+ * guest_memory_page_hidden() - is a page outside the direct map?
+ * @page:	any page that the caller has a reference to
+ *
+ * If so, the caller must not touch what page_address() and kmap() return.
+ *
+ * Context: any; the answer holds as long as the reference.
+ * Return: true if it is hidden guest memory.
+ */
+bool guest_memory_page_hidden(struct page *page);
+
+/**
+ * guest_memory_hidden_active() - is any memory outside the direct map for
+ *				  guests?
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool guest_memory_hidden_active(void);
+
 #else
+
+static inline bool guest_memory_can_hide(void)
+{
+	return false;
+}
+
+static inline bool guest_memory_page_hidden(struct page *page)
+{
+	return false;
+}
+
+static inline bool guest_memory_hidden_active(void)
+{
+	return false;
+}
+
+#endif /* CONFIG_GUEST_MEMORY_HIDDEN */
+
+/**
+ * guest_memory_read_page() - read from a page of guest memory, hidden or not
+ * @page:	a page that the caller has a reference to
+ * @offset:	offset in the page in bytes
+ * @data:	where to, in kernel memory
+ * @len:	length in bytes, up to the end of the page
+ *
+ * 1, 2, 4 or 8 bytes, aligned, are read in one access.
+ *
+ * Context: any but NMIs.
+ */
+void guest_memory_read_page(struct page *page, unsigned int offset, void *data,
+			    unsigned int len);
+
+/**
+ * guest_memory_write_page() - write to a page of guest memory, hidden or not
+ * @page:	a page that the caller has a reference to
+ * @offset:	offset in the page in bytes
+ * @data:	where from, in kernel memory
+ * @len:	length in bytes, up to the end of the page
+ *
+ * 1, 2, 4 or 8 bytes, aligned, are written in one access.
+ *
+ * Context: any but NMIs.
+ */
+void guest_memory_write_page(struct page *page, unsigned int offset,
+			     const void *data, unsigned int len);
+
+/**
+ * guest_memory_cmpxchg_page() - try_cmpxchg() on guest memory, hidden or not
+ * @page:	a page that the caller has a reference to
+ * @offset:	offset in the page in bytes, aligned to @size
+ * @old:	expected value; receives the present one if it differs
+ * @new:	new value
+ * @size:	1, 2, 4 or 8 bytes
+ *
+ * Context: any but NMIs.
+ * Return: true if exchanged.
+ */
+bool guest_memory_cmpxchg_page(struct page *page, unsigned int offset,
+			       void *old, const void *new, unsigned int size);
+
+#else
+
+static inline bool guest_memory_page_hidden(struct page *page)
+{
+	return false;
+}
+
+static inline bool guest_memory_hidden_active(void)
+{
+	return false;
+}
+
+static inline void guest_memory_read_page(struct page *page,
+					  unsigned int offset, void *data,
+					  unsigned int len)
+{
+}
+
+static inline void guest_memory_write_page(struct page *page,
+					   unsigned int offset,
+					   const void *data, unsigned int len)
+{
+}
 
 static inline bool mapping_guest_memory(const struct address_space *mapping)
 {

@@ -5,7 +5,8 @@
  * A block is a naturally aligned, physically contiguous run of pages that backs
  * the equally aligned range of a file.  This file is the only one that knows
  * where blocks come from and in which sizes; so far they are single pages
- * (order 0) of the buddy allocator.
+ * (order 0), of the buddy allocator or, if the file's memory is to be outside
+ * the direct map, of the reserve (reserve.c).
  *
  * Invariants:
  *
@@ -27,6 +28,7 @@
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 
+#include "hidden.h"
 #include "internal.h"
 
 /* How many pages may be allocated or removed before others get a turn. */
@@ -53,6 +55,68 @@ guest_memory_alloc_policy(struct inode *inode, pgoff_t index, gfp_t gfp,
 }
 #endif
 
+#ifdef CONFIG_NUMA
+/*
+ * The node that @policy wants the page at @index on.  *@nodes is what else it
+ * accepts, NULL for any.
+ */
+static int guest_memory_policy_node(struct inode *inode, pgoff_t index,
+				    struct mempolicy *policy,
+				    nodemask_t **nodes)
+{
+	int nid = numa_mem_id();
+	unsigned int nr;
+
+	*nodes = NULL;
+
+	switch (policy->mode) {
+	case MPOL_PREFERRED:
+		nid = first_node(policy->nodes);
+		break;
+	case MPOL_INTERLEAVE:
+		nid = first_node(policy->nodes);
+		for (nr = (index + inode->i_ino) % nodes_weight(policy->nodes);
+		     nr; nr--)
+			nid = next_node_in(nid, policy->nodes);
+		break;
+	case MPOL_BIND:
+		*nodes = &policy->nodes;
+		fallthrough;
+	case MPOL_PREFERRED_MANY:
+		if (!node_isset(nid, policy->nodes))
+			nid = first_node(policy->nodes);
+		break;
+	}
+
+	return nid;
+}
+
+static struct page *guest_memory_alloc_hidden(struct inode *inode,
+					      pgoff_t index)
+{
+	struct mempolicy *policy, *shared;
+	nodemask_t *nodes;
+	struct page *page;
+	int nid;
+
+	shared = mpol_shared_policy_lookup(&GUEST_MEMORY_I(inode)->policy,
+					   index);
+	policy = shared ?: get_task_policy(current);
+
+	nid = guest_memory_policy_node(inode, index, policy, &nodes);
+	page = guest_memory_reserve_alloc(nid, nodes);
+	mpol_cond_put(shared);
+
+	return page;
+}
+#else
+static struct page *guest_memory_alloc_hidden(struct inode *inode,
+					      pgoff_t index)
+{
+	return guest_memory_reserve_alloc(numa_mem_id(), NULL);
+}
+#endif
+
 /*
  * Allocate a zeroed folio for @index, or NULL.  The policy of the file wins
  * over that of the task, whichever path the allocation comes from.
@@ -62,13 +126,33 @@ struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index)
 	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_ZERO;
 #ifdef CONFIG_NUMA
 	struct mempolicy *policy;
+#endif
 
+	if (guest_memory_hides(inode)) {
+		struct page *page = guest_memory_alloc_hidden(inode, index);
+
+		return page ? page_folio(page) : NULL;
+	}
+#ifdef CONFIG_NUMA
 	policy = mpol_shared_policy_lookup(&GUEST_MEMORY_I(inode)->policy,
 					   index);
 	if (policy)
 		return guest_memory_alloc_policy(inode, index, gfp, policy);
 #endif
 	return folio_alloc(gfp, 0);
+}
+
+/* Free a folio that did not become part of the file; it may have content. */
+void guest_memory_discard_folio(struct inode *inode, struct folio *folio)
+{
+	if (guest_memory_hides(inode)) {
+		folio->private = NULL;
+		guest_memory_collect(folio);
+		return;
+	}
+
+	folio_zero_segment(folio, 0, folio_size(folio));
+	folio_put(folio);
 }
 
 /*
@@ -83,6 +167,9 @@ int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 
 	folio_mark_uptodate(folio);
 	folio_set_dirty(folio);
+	/* For guest_memory_free_folio(), which has no other way to know. */
+	if (guest_memory_hides(inode))
+		folio->private = inode;
 
 	/* Charges the memory to the memcg of the current task. */
 	r = filemap_add_folio(mapping, folio, index, mapping_gfp_mask(mapping));
@@ -112,7 +199,7 @@ static struct folio *guest_memory_new_folio(struct inode *inode, pgoff_t index)
 
 	r = guest_memory_add_folio(inode, folio, index);
 	if (r) {
-		folio_put(folio);
+		guest_memory_discard_folio(inode, folio);
 		return ERR_PTR(r);
 	}
 
@@ -212,6 +299,7 @@ EXPORT_SYMBOL_NS_GPL(guest_memory_get_pfn, GUEST_MEMORY);
  */
 void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
 {
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 	struct address_space *mapping = inode->i_mapping;
 	unsigned long nrpages = mapping->nrpages;
 
@@ -223,11 +311,27 @@ void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
 	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
 				   ((loff_t)end << PAGE_SHIFT) - 1);
 	guest_memory_account(inode, mapping->nrpages - nrpages);
+
+	if (gi->removed) {
+		guest_memory_collect(gi->removed);
+		gi->removed = NULL;
+	}
 }
 
 /* The folio has left the file and is about to be freed; see the invariants. */
 void guest_memory_free_folio(struct folio *folio)
 {
+	struct guest_memory_inode *gi;
+
+	if (folio->private) {
+		/* Not to the page allocator; guest_memory_remove_range() waits. */
+		gi = GUEST_MEMORY_I(folio->private);
+		folio_get(folio);
+		folio->private = gi->removed;
+		gi->removed = folio;
+		return;
+	}
+
 	if (!folio_test_hwpoison(folio) && !want_init_on_free())
 		folio_zero_segment(folio, 0, folio_size(folio));
 }

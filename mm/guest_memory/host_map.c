@@ -8,6 +8,9 @@
  *   invalidate_lock and hands the folio over locked, and whoever takes a page
  *   away (exclusive invalidate_lock) unmaps it before.  No ->map_pages(), which
  *   would map neighbours without asking.
+ * - Pages outside the direct map are mapped by pfn only (VM_PFNMAP): nobody gets
+ *   a reference to one through a mapping, as GUP is refused.  Without a
+ *   reverse mapping, all faults hold the invalidate_lock until they are done.
  * - All mappings are shared.  A private one would copy guest memory into
  *   anonymous memory of the host.
  */
@@ -18,11 +21,31 @@
 
 #include "internal.h"
 
+/*
+ * Map a page of @folio that has no struct page for others.  Memory failure marks
+ * the page before it takes the folio lock and removes mappings after that.
+ */
+static vm_fault_t guest_memory_insert_pfn(struct vm_fault *vmf,
+					  struct folio *folio)
+{
+	struct page *page = folio_file_page(folio, vmf->pgoff);
+	vm_fault_t r = VM_FAULT_HWPOISON;
+
+	folio_lock(folio);
+	if (!PageHWPoison(page))
+		r = vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
+	folio_unlock(folio);
+	folio_put(folio);
+
+	return r;
+}
+
 static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio;
+	vm_fault_t r;
 
 	if (vmf->pgoff >= guest_memory_nr_pages(inode))
 		return VM_FAULT_SIGBUS;
@@ -37,6 +60,12 @@ static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
 	if (IS_ERR(folio)) {
 		filemap_invalidate_unlock_shared(mapping);
 		return vmf_error(PTR_ERR(folio));
+	}
+
+	if (guest_memory_hides(inode)) {
+		r = guest_memory_insert_pfn(vmf, folio);
+		filemap_invalidate_unlock_shared(mapping);
+		return r;
 	}
 
 	/* From here on the folio lock keeps the page in the file. */
@@ -86,6 +115,8 @@ int guest_memory_mmap(struct file *file, struct vm_area_struct *vma)
 
 	/* Guest memory in a core dump is a surprise; MADV_DODUMP asks for it. */
 	vma->vm_flags |= VM_DONTDUMP;
+	if (guest_memory_hides(file_inode(file)))
+		vma->vm_flags |= VM_PFNMAP;
 	vma->vm_ops = &guest_memory_vm_ops;
 
 	return 0;

@@ -29,6 +29,7 @@
 #include <linux/slab.h>
 #include <linux/statfs.h>
 
+#include "hidden.h"
 #include "internal.h"
 
 static struct kmem_cache *guest_memory_inode_cache __ro_after_init;
@@ -234,6 +235,10 @@ static int guest_memory_error_page(struct address_space *mapping,
 	guest_memory_invalidate_end(inode, index, index + 1);
 	guest_memory_unlock_bindings_shared(inode);
 
+	/* Memory failure finds the mappings of other pages by itself. */
+	if (guest_memory_hides(inode))
+		unmap_mapping_pages(mapping, index, 1, true);
+
 	return 0;
 }
 
@@ -281,6 +286,7 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 	gi->flags = 0;
 	gi->closed = false;
 	gi->poisoned = false;
+	gi->removed = NULL;
 	init_rwsem(&gi->bindings_lock);
 	INIT_LIST_HEAD(&gi->users);
 	guest_memory_ranges_init(&gi->converted);
@@ -293,6 +299,8 @@ static void guest_memory_destroy_inode(struct inode *inode)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 
+	if (guest_memory_hides(inode))
+		guest_memory_reserve_put();
 	guest_memory_ranges_destroy(&gi->converted);
 	mpol_free_shared_policy(&gi->policy);
 }
@@ -313,11 +321,20 @@ static struct inode *guest_memory_make_inode(const char *name, loff_t size,
 					     unsigned long flags)
 {
 	struct inode *inode;
+	int r;
 
 	inode = anon_inode_make_secure_inode(guest_memory_mnt->mnt_sb, name,
 					     NULL);
 	if (IS_ERR(inode))
 		return inode;
+
+	if (flags & GUEST_MEMORY_NO_DIRECT_MAP) {
+		r = guest_memory_reserve_get();
+		if (r) {
+			iput(inode);
+			return ERR_PTR(r);
+		}
+	}
 
 	GUEST_MEMORY_I(inode)->flags = flags;
 	inode->i_mode |= S_IFREG;

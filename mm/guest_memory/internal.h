@@ -38,6 +38,9 @@
  *			invalidate_lock and @bindings_lock, both exclusive
  * @converted:		pages whose state is not the one they began with;
  *			changed under the invalidate_lock, exclusive
+ * @removed:		hidden pages that have left the file, linked by their
+ *			private pointers; guarded by the invalidate_lock,
+ *			exclusive
  * @policy:		NUMA policy by page index; has its own lock
  */
 struct guest_memory_inode {
@@ -48,6 +51,7 @@ struct guest_memory_inode {
 	struct rw_semaphore bindings_lock;
 	struct list_head users;
 	struct guest_memory_ranges converted;
+	struct folio *removed;
 	struct shared_policy policy;
 };
 
@@ -62,6 +66,13 @@ static inline pgoff_t guest_memory_nr_pages(const struct inode *inode)
 	return i_size_read(inode) >> PAGE_SHIFT;
 }
 
+/* Is the memory of the file outside the direct map? */
+static inline bool guest_memory_hides(const struct inode *inode)
+{
+	return IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN) &&
+	       GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_NO_DIRECT_MAP;
+}
+
 /* inode.c */
 void guest_memory_invalidate_begin(struct inode *inode, pgoff_t start,
 				   pgoff_t end);
@@ -73,6 +84,7 @@ void guest_memory_account(struct inode *inode, long nr);
 struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index);
 int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 			   pgoff_t index);
+void guest_memory_discard_folio(struct inode *inode, struct folio *folio);
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index);
 void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end);
 void guest_memory_free_folio(struct folio *folio);

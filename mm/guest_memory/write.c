@@ -19,10 +19,32 @@
 
 #include "internal.h"
 
+/*
+ * copy_page_from_iter_atomic() for any page: a hidden one is out of its reach,
+ * and while it can be reached user space cannot.
+ */
+static size_t guest_memory_copy_from_iter(struct page *page, size_t offset,
+					  size_t len, struct iov_iter *from,
+					  struct page *bounce)
+{
+	size_t copied;
+
+	if (!bounce)
+		return copy_page_from_iter_atomic(page, offset, len, from);
+
+	copied = copy_page_from_iter_atomic(bounce, offset, len, from);
+	if (copied)
+		guest_memory_write_page(page, offset,
+					page_address(bounce) + offset, copied);
+
+	return copied;
+}
+
 /* Write to a private page, which must not be there yet. */
 static ssize_t guest_memory_write_private(struct inode *inode, pgoff_t index,
 					  size_t offset, size_t len,
-					  struct iov_iter *from)
+					  struct iov_iter *from,
+					  struct page *bounce)
 {
 	struct folio *folio;
 	ssize_t copied;
@@ -38,16 +60,15 @@ static ssize_t guest_memory_write_private(struct inode *inode, pgoff_t index,
 	if (!folio)
 		return -ENOMEM;
 
-	copied = copy_page_from_iter_atomic(folio_page(folio, 0), offset, len,
-					    from);
+	copied = guest_memory_copy_from_iter(folio_page(folio, 0), offset, len,
+					     from, bounce);
 	/* All or nothing: there is no second write to a private page. */
 	r = copied == len ? guest_memory_add_folio(inode, folio, index) :
 			    -EFAULT;
 	if (r) {
 		iov_iter_revert(from, copied);
-		copied = r == -EEXIST ? -EPERM : r;
-		/* The allocator must not get what was copied. */
-		folio_zero_segment(folio, 0, folio_size(folio));
+		guest_memory_discard_folio(inode, folio);
+		return r == -EEXIST ? -EPERM : r;
 	}
 	folio_put(folio);
 
@@ -56,7 +77,8 @@ static ssize_t guest_memory_write_private(struct inode *inode, pgoff_t index,
 
 static ssize_t guest_memory_write_shared(struct inode *inode, pgoff_t index,
 					 size_t offset, size_t len,
-					 struct iov_iter *from)
+					 struct iov_iter *from,
+					 struct page *bounce)
 {
 	struct folio *folio;
 	struct page *page;
@@ -70,16 +92,17 @@ static ssize_t guest_memory_write_shared(struct inode *inode, pgoff_t index,
 	if (PageHWPoison(page))
 		copied = -EHWPOISON;
 	else
-		copied = copy_page_from_iter_atomic(page, offset, len, from) ? :
-			 -EFAULT;
+		copied = guest_memory_copy_from_iter(page, offset, len, from,
+						     bounce) ? : -EFAULT;
 	folio_put(folio);
 
 	return copied;
 }
 
 /* Write inside one page; -EFAULT if the source has to be faulted in again. */
-static ssize_t guest_memory_write_page(struct inode *inode, loff_t pos,
-				       size_t len, struct iov_iter *from)
+static ssize_t guest_memory_write_at(struct inode *inode, loff_t pos,
+				     size_t len, struct iov_iter *from,
+				     struct page *bounce)
 {
 	struct address_space *mapping = inode->i_mapping;
 	pgoff_t index = pos >> PAGE_SHIFT;
@@ -89,10 +112,10 @@ static ssize_t guest_memory_write_page(struct inode *inode, loff_t pos,
 	filemap_invalidate_lock_shared(mapping);
 	if (guest_memory_is_private(inode, index))
 		copied = guest_memory_write_private(inode, index, offset, len,
-						    from);
+						    from, bounce);
 	else
 		copied = guest_memory_write_shared(inode, index, offset, len,
-						   from);
+						   from, bounce);
 	filemap_invalidate_unlock_shared(mapping);
 
 	return copied;
@@ -102,6 +125,7 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
 	loff_t size = i_size_read(inode);
+	struct page *bounce = NULL;
 	ssize_t written = 0, r = 0;
 	size_t len;
 
@@ -110,6 +134,11 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		return -EINVAL;
 
 	iov_iter_truncate(from, size - iocb->ki_pos);
+	if (guest_memory_hides(inode)) {
+		bounce = alloc_page(GFP_KERNEL_ACCOUNT);
+		if (!bounce)
+			return -ENOMEM;
+	}
 
 	while (iov_iter_count(from)) {
 		len = min_t(size_t, iov_iter_count(from),
@@ -121,7 +150,8 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		if (fault_in_iov_iter_readable(from, len) == len)
 			break;
 
-		r = guest_memory_write_page(inode, iocb->ki_pos, len, from);
+		r = guest_memory_write_at(inode, iocb->ki_pos, len, from,
+					  bounce);
 		if (r == -EFAULT && !fault_in_iov_iter_readable(from, len))
 			continue;
 		if (r < 0)
@@ -130,6 +160,12 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		iocb->ki_pos += r;
 		written += r;
 		cond_resched();
+	}
+
+	if (bounce) {
+		/* What was written may be the guest's secret. */
+		clear_highpage(bounce);
+		__free_page(bounce);
 	}
 
 	return written ? : r;

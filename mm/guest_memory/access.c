@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory: how the kernel itself reads and writes it
+ *
+ * A page that is in the direct map is reached there.  A hidden one is shown to
+ * this CPU for as long as the access takes, with interrupts off.
+ *
+ * The caller has a reference to the page, which keeps the page from changing
+ * between the two.
+ *
+ * This file is not instrumented: the addresses of a window have no shadow.
+ */
+#include <linux/export.h>
+#include <linux/guest_memory.h>
+#include <linux/guest_memory_arch.h>
+#include <linux/highmem.h>
+#include <linux/irqflags.h>
+#include <linux/string.h>
+
+#include "hidden.h"
+
+/**
+ * struct guest_memory_access - an access to a page that is under way
+ * @window:	shows the page if it is hidden
+ * @flags:	the interrupt flag before
+ * @hidden:	is it?
+ */
+struct guest_memory_access {
+	struct guest_memory_window window;
+	unsigned long flags;
+	bool hidden;
+};
+
+static __always_inline void *
+guest_memory_begin_access(struct guest_memory_access *access, struct page *page)
+{
+	access->hidden = guest_memory_page_hidden(page);
+	if (!access->hidden)
+		return kmap_local_page(page);
+
+	local_irq_save(access->flags);
+	return arch_guest_memory_open_window(&access->window, &page, 1);
+}
+
+static __always_inline void
+guest_memory_end_access(struct guest_memory_access *access, void *addr)
+{
+	if (!access->hidden) {
+		kunmap_local(addr);
+		return;
+	}
+
+	arch_guest_memory_close_window(&access->window);
+	local_irq_restore(access->flags);
+}
+
+/*
+ * What is one access when the guest does it has to be one when the kernel does
+ * it for the guest: nobody sees half of a page table entry.
+ */
+static __always_inline void guest_memory_copy(void *to, const void *from,
+					      unsigned int len)
+{
+	switch (len) {
+	case 1:
+		WRITE_ONCE(*(u8 *)to, READ_ONCE(*(const u8 *)from));
+		break;
+	case 2:
+		WRITE_ONCE(*(u16 *)to, READ_ONCE(*(const u16 *)from));
+		break;
+	case 4:
+		WRITE_ONCE(*(u32 *)to, READ_ONCE(*(const u32 *)from));
+		break;
+	case 8:
+		WRITE_ONCE(*(u64 *)to, READ_ONCE(*(const u64 *)from));
+		break;
+	default:
+		memcpy(to, from, len);
+	}
+}
+
+void guest_memory_read_page(struct page *page, unsigned int offset, void *data,
+			    unsigned int len)
+{
+	struct guest_memory_access access;
+	void *addr = guest_memory_begin_access(&access, page);
+
+	guest_memory_copy(data, addr + offset, len);
+	guest_memory_end_access(&access, addr);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_read_page, GUEST_MEMORY);
+
+void guest_memory_write_page(struct page *page, unsigned int offset,
+			     const void *data, unsigned int len)
+{
+	struct guest_memory_access access;
+	void *addr = guest_memory_begin_access(&access, page);
+
+	guest_memory_copy(addr + offset, data, len);
+	guest_memory_end_access(&access, addr);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_write_page, GUEST_MEMORY);
+
+static __always_inline bool guest_memory_try_cmpxchg(void *ptr, void *old,
+						     const void *new,
+						     unsigned int size)
+{
+	switch (size) {
+	case 1:
+		return arch_try_cmpxchg((u8 *)ptr, (u8 *)old, *(u8 *)new);
+	case 2:
+		return arch_try_cmpxchg((u16 *)ptr, (u16 *)old, *(u16 *)new);
+	case 4:
+		return arch_try_cmpxchg((u32 *)ptr, (u32 *)old, *(u32 *)new);
+	default:
+		return arch_try_cmpxchg((u64 *)ptr, (u64 *)old, *(u64 *)new);
+	}
+}
+
+bool guest_memory_cmpxchg_page(struct page *page, unsigned int offset,
+			       void *old, const void *new, unsigned int size)
+{
+	struct guest_memory_access access;
+	void *addr = guest_memory_begin_access(&access, page);
+	bool done;
+
+	/* Not the instrumented one, which checks the shadow itself. */
+	done = guest_memory_try_cmpxchg(addr + offset, old, new, size);
+	guest_memory_end_access(&access, addr);
+
+	return done;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_cmpxchg_page, GUEST_MEMORY);
+
+#ifdef CONFIG_GUEST_MEMORY_HIDDEN
+void guest_memory_zero_hidden(struct page **pages, unsigned int nr)
+{
+	struct guest_memory_window window;
+	unsigned long flags;
+	void *addr;
+	unsigned int i;
+
+	local_irq_save(flags);
+	addr = arch_guest_memory_open_window(&window, pages, nr);
+	for (i = 0; i < nr; i++)
+		clear_page(addr + i * PAGE_SIZE);
+	arch_guest_memory_close_window(&window);
+	local_irq_restore(flags);
+}
+#endif

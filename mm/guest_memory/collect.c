@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory outside the direct map: pages on the way back to their block
+ *
+ * The page allocator must never get a hidden page.  So a page that leaves its
+ * file keeps a reference, ours, and is freed here: taken off the LRU list,
+ * uncharged, zeroed, and then a free page of its block.
+ *
+ * Invariants:
+ *
+ * - Nobody else has a reference when a page is zeroed, and nobody can get one:
+ *   nothing is written afterwards.
+ * - Who has a reference for a moment (a batch for the LRU, compaction) only
+ *   delays this: such pages wait for a worker that looks again.
+ * - A broken page is neither touched nor freed.  It keeps our reference, so that
+ *   it stays ours whatever becomes of the error.
+ *
+ * Pages in a list are linked by folio->private.
+ */
+#include <linux/guest_memory.h>
+#include <linux/guest_memory_arch.h>
+#include <linux/jiffies.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/page_ref.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
+#include <linux/swap.h>
+#include <linux/workqueue.h>
+
+#include "../internal.h"
+#include "hidden.h"
+
+/* How long to wait for references of others to go. */
+#define GUEST_MEMORY_COLLECT_DELAY	msecs_to_jiffies(20)
+
+static void guest_memory_collect_again(struct work_struct *work);
+
+/* Pages that somebody had a reference to. */
+static DEFINE_SPINLOCK(guest_memory_waiting_lock);
+static struct folio *guest_memory_waiting;
+static unsigned long guest_memory_nr_waiting;
+static DECLARE_DELAYED_WORK(guest_memory_waiting_work,
+			    guest_memory_collect_again);
+
+/* Some pages that nobody else refers to, to be freed together. */
+struct guest_memory_gather {
+	struct page *pages[GUEST_MEMORY_WINDOW_PAGES];
+	unsigned int nr;
+};
+
+unsigned long guest_memory_nr_leaving(void)
+{
+	return READ_ONCE(guest_memory_nr_waiting);
+}
+
+/*
+ * Make sure that only we know of @folio: it has no reference then, and is not on
+ * a list.  False if somebody has one.
+ */
+static bool guest_memory_claim_folio(struct folio *folio)
+{
+	do {
+		if (folio_test_lru(folio)) {
+			if (folio_isolate_lru(folio))
+				return false;
+			folio_put(folio);
+		}
+
+		if (!folio_ref_freeze(folio, 1))
+			return false;
+
+		/* A batch may have been drained between the two. */
+		if (likely(!folio_test_lru(folio)))
+			return true;
+		folio_ref_unfreeze(folio, 1);
+	} while (true);
+}
+
+/* What free_unref_page_list() does for pages of the allocator. */
+static void guest_memory_free_gathered(struct guest_memory_gather *gather)
+{
+	struct page *page;
+	unsigned int i;
+	LIST_HEAD(list);
+
+	if (!gather->nr)
+		return;
+
+	for (i = 0; i < gather->nr; i++)
+		list_add(&gather->pages[i]->lru, &list);
+	mem_cgroup_uncharge_list(&list);
+
+	for (i = 0; i < gather->nr; i++) {
+		page = gather->pages[i];
+		page->flags &= ~PAGE_FLAGS_CHECK_AT_PREP;
+		INIT_LIST_HEAD(&page->lru);
+		set_page_private(page, 0);
+	}
+
+	guest_memory_zero_hidden(gather->pages, gather->nr);
+	guest_memory_reserve_free(gather->pages, gather->nr);
+	gather->nr = 0;
+}
+
+static void guest_memory_wait_for(struct folio *first, struct folio *last,
+				  unsigned long nr)
+{
+	spin_lock(&guest_memory_waiting_lock);
+	last->private = guest_memory_waiting;
+	guest_memory_waiting = first;
+	guest_memory_nr_waiting += nr;
+	spin_unlock(&guest_memory_waiting_lock);
+
+	queue_delayed_work(system_unbound_wq, &guest_memory_waiting_work,
+			   GUEST_MEMORY_COLLECT_DELAY);
+}
+
+void guest_memory_collect(struct folio *list)
+{
+	struct guest_memory_gather gather = {};
+	struct folio *folio, *busy = NULL, *last = NULL;
+	unsigned long nr_busy = 0;
+
+	while (list) {
+		folio = list;
+		list = folio->private;
+
+		if (folio_test_hwpoison(folio)) {
+			guest_memory_reserve_lose(&folio->page);
+			continue;
+		}
+
+		if (!guest_memory_claim_folio(folio)) {
+			folio->private = busy;
+			busy = folio;
+			last = last ?: folio;
+			nr_busy++;
+			continue;
+		}
+
+		gather.pages[gather.nr++] = &folio->page;
+		if (gather.nr == GUEST_MEMORY_WINDOW_PAGES) {
+			guest_memory_free_gathered(&gather);
+			cond_resched();
+		}
+	}
+
+	guest_memory_free_gathered(&gather);
+	if (busy)
+		guest_memory_wait_for(busy, last, nr_busy);
+}
+
+static void guest_memory_collect_again(struct work_struct *work)
+{
+	struct folio *list;
+
+	spin_lock(&guest_memory_waiting_lock);
+	list = guest_memory_waiting;
+	guest_memory_waiting = NULL;
+	guest_memory_nr_waiting = 0;
+	spin_unlock(&guest_memory_waiting_lock);
+
+	/* The usual reference is that of a batch for the LRU. */
+	lru_add_drain_all();
+	guest_memory_collect(list);
+}

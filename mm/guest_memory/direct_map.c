@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory outside the direct map: blocks of 2 MiB
+ *
+ * A page without a direct map entry is hidden: no wild or speculative access in
+ * the kernel reaches it.  Memory is hidden and comes back in blocks of 2 MiB,
+ * each changed in one go, so that the direct map keeps its large mappings: it
+ * is never split into pages on behalf of guest memory.
+ *
+ * Invariants:
+ *
+ * - All pages of a block are hidden, no other page is.  A block is made of pages
+ *   that nobody has a reference to, and goes when again nobody has: whoever has
+ *   a reference to a page may ask whether it is hidden and rely on the answer.
+ * - The content of a block is zero when it is made, and when it goes.
+ * - A free page of a block has no references, as if it were inside a larger page
+ *   of the allocator: who finds it by its pfn leaves it alone.
+ * - A block with a memory error never comes back.  To map its other pages would
+ *   split the mapping, to map it whole would make the bad page reachable.
+ */
+#include <linux/gfp.h>
+#include <linux/guest_memory.h>
+#include <linux/guest_memory_arch.h>
+#include <linux/jump_label.h>
+#include <linux/page_ref.h>
+#include <linux/set_memory.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <asm/tlbflush.h>
+
+#include "hidden.h"
+
+/* Blocks by pfn >> GUEST_MEMORY_BLOCK_ORDER. */
+static DEFINE_XARRAY(guest_memory_blocks);
+
+/* Was there ever a file with hidden memory? */
+static DEFINE_STATIC_KEY_FALSE(guest_memory_hiding);
+
+bool guest_memory_can_hide(void)
+{
+	return arch_guest_memory_can_hide();
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_can_hide, GUEST_MEMORY);
+
+bool guest_memory_page_hidden(struct page *page)
+{
+	return static_branch_unlikely(&guest_memory_hiding) &&
+	       guest_memory_find_block(page);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_page_hidden, GUEST_MEMORY);
+
+bool guest_memory_hidden_active(void)
+{
+	return !xa_empty(&guest_memory_blocks);
+}
+
+struct guest_memory_block *guest_memory_find_block(struct page *page)
+{
+	return xa_load(&guest_memory_blocks,
+		       page_to_pfn(page) >> GUEST_MEMORY_BLOCK_ORDER);
+}
+
+static void guest_memory_init_hiding(struct work_struct *work)
+{
+	if (!arch_guest_memory_init_windows())
+		static_branch_enable(&guest_memory_hiding);
+}
+
+/*
+ * Get ready to hide memory.  By a worker, so that what stays for ever is not
+ * charged to, and does not refer to, whoever makes the first file.
+ */
+int guest_memory_start_hiding(void)
+{
+	static DEFINE_MUTEX(lock);
+	struct work_struct work;
+
+	if (static_key_enabled(&guest_memory_hiding))
+		return 0;
+
+	mutex_lock(&lock);
+	if (!static_key_enabled(&guest_memory_hiding)) {
+		INIT_WORK_ONSTACK(&work, guest_memory_init_hiding);
+		schedule_work(&work);
+		flush_work(&work);
+		destroy_work_on_stack(&work);
+	}
+	mutex_unlock(&lock);
+
+	return static_key_enabled(&guest_memory_hiding) ? 0 : -ENOMEM;
+}
+
+static struct guest_memory_block *
+guest_memory_alloc_block(gfp_t gfp, int nid, nodemask_t *nodes)
+{
+	struct guest_memory_block *block;
+
+	block = kzalloc(sizeof(*block), GFP_KERNEL | __GFP_NOWARN);
+	if (!block)
+		return NULL;
+
+	block->page = __alloc_pages(gfp | __GFP_ZERO | __GFP_NOWARN,
+				    GUEST_MEMORY_BLOCK_ORDER, nid, nodes);
+	if (!block->page) {
+		kfree(block);
+		return NULL;
+	}
+
+	INIT_LIST_HEAD(&block->node);
+	bitmap_fill(block->free, GUEST_MEMORY_BLOCK_PAGES);
+	block->nr_free = GUEST_MEMORY_BLOCK_PAGES;
+
+	return block;
+}
+
+static void guest_memory_free_block(struct guest_memory_block *block)
+{
+	__free_pages(block->page, GUEST_MEMORY_BLOCK_ORDER);
+	kfree(block);
+}
+
+/* Is some page of the block broken? */
+static bool guest_memory_block_poisoned(const struct guest_memory_block *block)
+{
+	unsigned int i;
+
+	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++)
+		if (PageHWPoison(block->page + i))
+			return true;
+
+	return false;
+}
+
+static bool guest_memory_hide_block(struct guest_memory_block *block)
+{
+	unsigned long index = page_to_pfn(block->page) >>
+			      GUEST_MEMORY_BLOCK_ORDER;
+
+	if (xa_is_err(xa_store(&guest_memory_blocks, index, block, GFP_KERNEL)))
+		return false;
+
+	if (!set_direct_map_range_noflush(block->page, GUEST_MEMORY_BLOCK_PAGES,
+					  false)) {
+		/* Who looks at pages by their pfn may have a reference. */
+		while (!page_ref_freeze(block->page, 1))
+			cond_resched();
+		return true;
+	}
+
+	/* Nothing to flush, whatever was changed meanwhile. */
+	set_direct_map_range_noflush(block->page, GUEST_MEMORY_BLOCK_PAGES,
+				     true);
+	xa_erase(&guest_memory_blocks, index);
+
+	return false;
+}
+
+/* No stale translation may lead to the blocks of @list. */
+static void guest_memory_flush_blocks(struct list_head *list)
+{
+	struct guest_memory_block *block;
+	unsigned long addr, start = ULONG_MAX, end = 0;
+
+	list_for_each_entry(block, list, node) {
+		addr = (unsigned long)page_address(block->page);
+		start = min(start, addr);
+		end = max(end, addr + GUEST_MEMORY_BLOCK_SIZE);
+	}
+
+	/* Who had the memory before may have mapped it elsewhere. */
+	vm_unmap_aliases();
+	flush_tlb_kernel_range(start, end);
+}
+
+unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, nodemask_t *nodes,
+				      unsigned int nr, struct list_head *list)
+{
+	struct guest_memory_block *block;
+	unsigned int made;
+
+	for (made = 0; made < nr; made++) {
+		block = guest_memory_alloc_block(gfp, nid, nodes);
+		if (!block)
+			break;
+
+		if (!guest_memory_hide_block(block)) {
+			guest_memory_free_block(block);
+			break;
+		}
+		list_add_tail(&block->node, list);
+	}
+
+	if (made)
+		guest_memory_flush_blocks(list);
+
+	return made;
+}
+
+bool guest_memory_drop_block(struct guest_memory_block *block)
+{
+	if (guest_memory_block_poisoned(block))
+		return false;
+
+	/* Cannot fail: what was changed as a whole needs no memory. */
+	if (WARN_ON_ONCE(set_direct_map_range_noflush(block->page,
+						      GUEST_MEMORY_BLOCK_PAGES,
+						      true)))
+		return false;
+
+	xa_erase(&guest_memory_blocks,
+		 page_to_pfn(block->page) >> GUEST_MEMORY_BLOCK_ORDER);
+	page_ref_unfreeze(block->page, 1);
+	guest_memory_free_block(block);
+
+	return true;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Guest memory outside the direct map: what its files share among themselves
+ *
+ *	direct_map.c	2 MiB blocks leave the direct map and come back
+ *	reserve.c	free pages of such blocks, by node
+ *	collect.c	pages on the way from a file back to their block
+ *	access.c	how the kernel reads and writes them
+ */
+#ifndef _MM_GUEST_MEMORY_HIDDEN_H
+#define _MM_GUEST_MEMORY_HIDDEN_H
+
+#include <linux/bitmap.h>
+#include <linux/gfp.h>
+#include <linux/list.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/sizes.h>
+
+#define GUEST_MEMORY_BLOCK_SIZE		SZ_2M
+#define GUEST_MEMORY_BLOCK_ORDER	(ilog2(GUEST_MEMORY_BLOCK_SIZE) - \
+					 PAGE_SHIFT)
+#define GUEST_MEMORY_BLOCK_PAGES	(GUEST_MEMORY_BLOCK_SIZE >> PAGE_SHIFT)
+
+/**
+ * struct guest_memory_block - 2 MiB outside the direct map
+ * @node:	entry in a list of the reserve, if it has free pages
+ * @page:	the first page, constant
+ * @nr_free:	number of bits set in @free
+ * @nr_lost:	pages with memory errors, which are never free again
+ * @free:	pages that are zero and nobody's
+ *
+ * All but @page is guarded by the lock of the node's reserve.
+ */
+struct guest_memory_block {
+	struct list_head node;
+	struct page *page;
+	unsigned int nr_free;
+	unsigned int nr_lost;
+	DECLARE_BITMAP(free, GUEST_MEMORY_BLOCK_PAGES);
+};
+
+/* direct_map.c */
+int guest_memory_start_hiding(void);
+struct guest_memory_block *guest_memory_find_block(struct page *page);
+unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, nodemask_t *nodes,
+				      unsigned int nr, struct list_head *list);
+bool guest_memory_drop_block(struct guest_memory_block *block);
+
+/* reserve.c */
+int guest_memory_reserve_get(void);
+void guest_memory_reserve_put(void);
+struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes);
+void guest_memory_reserve_free(struct page **pages, unsigned int nr);
+void guest_memory_reserve_lose(struct page *page);
+
+/* collect.c */
+void guest_memory_collect(struct folio *list);
+unsigned long guest_memory_nr_leaving(void);
+
+/* access.c */
+void guest_memory_zero_hidden(struct page **pages, unsigned int nr);
+
+#endif /* _MM_GUEST_MEMORY_HIDDEN_H */

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory outside the direct map: the reserve of each node
+ *
+ * Pages for files come out of blocks that are hidden already.  Taking a page
+ * needs neither a change of the direct map nor a flush of TLBs; those are paid
+ * once for a block, and by a worker for several blocks, while there are files
+ * that may need them.
+ *
+ * Invariants:
+ *
+ * - A block with free pages only is idle and counted.  One with some free pages
+ *   is partial, and used up before an idle one is begun.  A full one is on no
+ *   list, the pages know it by their pfn.
+ * - A block with a lost page stays partial for ever.
+ * - At most GUEST_MEMORY_RESERVE_HIGH blocks of a node are idle, and none when
+ *   there is no file.  Memory pressure takes them as well.
+ *
+ * The lock of a reserve is the innermost one.
+ */
+#include <linux/cpuset.h>
+#include <linux/debugfs.h>
+#include <linux/guest_memory.h>
+#include <linux/init.h>
+#include <linux/page_ref.h>
+#include <linux/seq_file.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "hidden.h"
+
+/* Idle blocks of a node: the worker fills up from LOW to BATCH. */
+#define GUEST_MEMORY_RESERVE_LOW	2U
+#define GUEST_MEMORY_RESERVE_BATCH	8U
+#define GUEST_MEMORY_RESERVE_HIGH	16UL
+
+/**
+ * struct guest_memory_reserve - the blocks of a node that have free pages
+ * @lock:	guards everything here, and the blocks of the node
+ * @partial:	blocks with some free pages
+ * @idle:	blocks with free pages only
+ * @nr_idle:	length of @idle
+ * @nr_blocks:	all blocks of the node
+ * @nr_free:	free pages in all of them
+ * @nr_lost:	lost pages in all of them
+ * @refill:	makes new blocks
+ */
+struct guest_memory_reserve {
+	spinlock_t lock;
+	struct list_head partial;
+	struct list_head idle;
+	unsigned int nr_idle;
+	unsigned long nr_blocks;
+	unsigned long nr_free;
+	unsigned long nr_lost;
+	struct work_struct refill;
+};
+
+static struct guest_memory_reserve *guest_memory_reserves __ro_after_init;
+
+/* Files with hidden memory. */
+static atomic_t guest_memory_hidden_files = ATOMIC_INIT(0);
+
+static struct guest_memory_reserve *guest_memory_reserve_of(struct page *page)
+{
+	return &guest_memory_reserves[page_to_nid(page)];
+}
+
+/* A block gained or lost free pages: put it where it belongs. */
+static void guest_memory_sort_block(struct guest_memory_reserve *reserve,
+				    struct guest_memory_block *block,
+				    unsigned int old_free)
+{
+	lockdep_assert_held(&reserve->lock);
+
+	if (old_free == GUEST_MEMORY_BLOCK_PAGES)
+		reserve->nr_idle--;
+	reserve->nr_free += block->nr_free;
+	reserve->nr_free -= old_free;
+
+	if (block->nr_free == GUEST_MEMORY_BLOCK_PAGES) {
+		list_move(&block->node, &reserve->idle);
+		reserve->nr_idle++;
+	} else if (!block->nr_free) {
+		list_del_init(&block->node);
+	} else if (!old_free || old_free == GUEST_MEMORY_BLOCK_PAGES) {
+		list_move(&block->node, &reserve->partial);
+	}
+}
+
+/* A broken page was found among the free ones of @block. */
+static void guest_memory_lose_free(struct guest_memory_reserve *reserve,
+				   struct guest_memory_block *block,
+				   unsigned int i)
+{
+	__clear_bit(i, block->free);
+	guest_memory_sort_block(reserve, block, block->nr_free--);
+	block->nr_lost++;
+	reserve->nr_lost++;
+}
+
+/* Take a free page out of @block, or NULL if what looked free is broken. */
+static struct page *guest_memory_take_page(struct guest_memory_reserve *reserve,
+					   struct guest_memory_block *block)
+{
+	unsigned int i = find_first_bit(block->free, GUEST_MEMORY_BLOCK_PAGES);
+	struct page *page = block->page + i;
+
+	lockdep_assert_held(&reserve->lock);
+
+	if (unlikely(PageHWPoison(page))) {
+		guest_memory_lose_free(reserve, block, i);
+		return NULL;
+	}
+
+	__clear_bit(i, block->free);
+	guest_memory_sort_block(reserve, block, block->nr_free--);
+	page_ref_unfreeze(page, 1);
+
+	return page;
+}
+
+/* Publish new blocks, of any node.  Whoever wants to gets a page first. */
+static struct page *guest_memory_add_blocks(struct list_head *list, bool take)
+{
+	struct guest_memory_reserve *reserve;
+	struct guest_memory_block *block, *next;
+	struct page *page = NULL;
+
+	list_for_each_entry_safe(block, next, list, node) {
+		reserve = guest_memory_reserve_of(block->page);
+
+		spin_lock(&reserve->lock);
+		reserve->nr_blocks++;
+		guest_memory_sort_block(reserve, block, 0);
+		while (take && !page && block->nr_free)
+			page = guest_memory_take_page(reserve, block);
+		spin_unlock(&reserve->lock);
+	}
+
+	return page;
+}
+
+/* A page of node @nid, if its reserve has one. */
+static struct page *guest_memory_take(int nid)
+{
+	struct guest_memory_reserve *reserve = &guest_memory_reserves[nid];
+	struct guest_memory_block *block;
+	struct page *page = NULL;
+	struct list_head *list;
+	bool low = true;
+
+	if (!cpuset_node_allowed(nid, GFP_HIGHUSER))
+		return NULL;
+
+	spin_lock(&reserve->lock);
+	while (!page) {
+		list = list_empty(&reserve->partial) ? &reserve->idle :
+						       &reserve->partial;
+		block = list_first_entry_or_null(list, struct guest_memory_block,
+						 node);
+		if (!block)
+			break;
+		/* To look once a block is enough. */
+		low = list == &reserve->idle &&
+		      reserve->nr_idle <= GUEST_MEMORY_RESERVE_LOW;
+		page = guest_memory_take_page(reserve, block);
+	}
+	spin_unlock(&reserve->lock);
+
+	if (low)
+		queue_work_node(nid, system_unbound_wq, &reserve->refill);
+
+	return page;
+}
+
+static struct page *guest_memory_take_any(const nodemask_t *nodes)
+{
+	struct page *page = NULL;
+	int nid;
+
+	for_each_node_mask(nid, *nodes) {
+		page = guest_memory_take(nid);
+		if (page)
+			break;
+	}
+
+	return page;
+}
+
+/*
+ * Take a page of node @nid, or else of one of @nodes, or of any node if that is
+ * NULL.  It is hidden, zero, and has one reference.
+ */
+struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes)
+{
+	struct page *page;
+	LIST_HEAD(list);
+
+	page = guest_memory_take(nid);
+	if (!page && nodes)
+		page = guest_memory_take_any(nodes);
+	if (page)
+		return page;
+
+	if (guest_memory_make_blocks(GFP_HIGHUSER | __GFP_RETRY_MAYFAIL, nid,
+				     nodes, 1, &list))
+		return guest_memory_add_blocks(&list, true);
+
+	return nodes ? NULL : guest_memory_take_any(&node_states[N_MEMORY]);
+}
+
+/* How many blocks of a node may be idle. */
+static unsigned int guest_memory_reserve_high(int nid)
+{
+	if (!atomic_read(&guest_memory_hidden_files))
+		return 0;
+
+	return min(GUEST_MEMORY_RESERVE_HIGH,
+		   node_present_pages(nid) >> (GUEST_MEMORY_BLOCK_ORDER + 6));
+}
+
+/* Take an idle block off the reserve if there are more than @keep. */
+static struct guest_memory_block *
+guest_memory_take_idle(struct guest_memory_reserve *reserve, unsigned int keep)
+{
+	struct guest_memory_block *block = NULL;
+
+	spin_lock(&reserve->lock);
+	if (reserve->nr_idle > keep) {
+		block = list_last_entry(&reserve->idle,
+					struct guest_memory_block, node);
+		list_del_init(&block->node);
+		reserve->nr_idle--;
+		reserve->nr_blocks--;
+		reserve->nr_free -= GUEST_MEMORY_BLOCK_PAGES;
+	}
+	spin_unlock(&reserve->lock);
+
+	return block;
+}
+
+/* A block that cannot be given back: find out which pages are broken. */
+static void guest_memory_return_idle(struct guest_memory_reserve *reserve,
+				     struct guest_memory_block *block)
+{
+	unsigned int i;
+
+	spin_lock(&reserve->lock);
+	reserve->nr_blocks++;
+	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++) {
+		if (!PageHWPoison(block->page + i))
+			continue;
+		__clear_bit(i, block->free);
+		block->nr_free--;
+		block->nr_lost++;
+		reserve->nr_lost++;
+	}
+	guest_memory_sort_block(reserve, block, 0);
+	spin_unlock(&reserve->lock);
+}
+
+/* Give idle blocks back until @keep are left, at most @nr. */
+static unsigned long guest_memory_trim(struct guest_memory_reserve *reserve,
+				       unsigned int keep, unsigned long nr)
+{
+	struct guest_memory_block *block;
+	unsigned long done;
+
+	for (done = 0; done < nr; done++) {
+		block = guest_memory_take_idle(reserve, keep);
+		if (!block)
+			break;
+
+		if (!guest_memory_drop_block(block)) {
+			guest_memory_return_idle(reserve, block);
+			break;
+		}
+		cond_resched();
+	}
+
+	return done;
+}
+
+/* Return pages that are zero and that nobody refers to. */
+void guest_memory_reserve_free(struct page **pages, unsigned int nr)
+{
+	struct guest_memory_reserve *reserve;
+	struct guest_memory_block *block;
+	unsigned int i;
+	unsigned int high;
+
+	for (i = 0; i < nr; i++) {
+		VM_BUG_ON_PAGE(page_ref_count(pages[i]), pages[i]);
+
+		reserve = guest_memory_reserve_of(pages[i]);
+		block = guest_memory_find_block(pages[i]);
+		high = guest_memory_reserve_high(page_to_nid(pages[i]));
+
+		spin_lock(&reserve->lock);
+		__set_bit(pages[i] - block->page, block->free);
+		guest_memory_sort_block(reserve, block, block->nr_free++);
+		spin_unlock(&reserve->lock);
+
+		if (READ_ONCE(reserve->nr_idle) > high)
+			guest_memory_trim(reserve, high, ULONG_MAX);
+	}
+}
+
+/* A page that left its file is broken, and stays away. */
+void guest_memory_reserve_lose(struct page *page)
+{
+	struct guest_memory_reserve *reserve = guest_memory_reserve_of(page);
+
+	spin_lock(&reserve->lock);
+	guest_memory_find_block(page)->nr_lost++;
+	reserve->nr_lost++;
+	spin_unlock(&reserve->lock);
+}
+
+static void guest_memory_refill(struct work_struct *work)
+{
+	struct guest_memory_reserve *reserve =
+		container_of(work, struct guest_memory_reserve, refill);
+	int nid = reserve - guest_memory_reserves;
+	nodemask_t nodes = nodemask_of_node(nid);
+	unsigned int high = guest_memory_reserve_high(nid);
+	unsigned int want = min(high, GUEST_MEMORY_RESERVE_BATCH);
+	unsigned int idle = READ_ONCE(reserve->nr_idle);
+	LIST_HEAD(list);
+
+	if (idle > high)
+		guest_memory_trim(reserve, high, ULONG_MAX);
+	else if (idle < want &&
+		 guest_memory_make_blocks(GFP_HIGHUSER | __GFP_NORETRY, nid,
+					  &nodes, want - idle, &list))
+		guest_memory_add_blocks(&list, false);
+}
+
+/* There is a file that will need hidden memory. */
+int guest_memory_reserve_get(void)
+{
+	int r = guest_memory_start_hiding();
+
+	if (!r)
+		atomic_inc(&guest_memory_hidden_files);
+
+	return r;
+}
+
+/* It is gone; with the last one goes what was kept for the next. */
+void guest_memory_reserve_put(void)
+{
+	int nid;
+
+	if (!atomic_dec_and_test(&guest_memory_hidden_files))
+		return;
+
+	for_each_node_state(nid, N_MEMORY)
+		queue_work_node(nid, system_unbound_wq,
+				&guest_memory_reserves[nid].refill);
+}
+
+static unsigned long guest_memory_count_idle(struct shrinker *shrinker,
+					     struct shrink_control *sc)
+{
+	unsigned long nr = READ_ONCE(guest_memory_reserves[sc->nid].nr_idle);
+
+	return nr ? nr * GUEST_MEMORY_BLOCK_PAGES : SHRINK_EMPTY;
+}
+
+static unsigned long guest_memory_shrink_idle(struct shrinker *shrinker,
+					      struct shrink_control *sc)
+{
+	unsigned long nr = DIV_ROUND_UP(sc->nr_to_scan,
+					GUEST_MEMORY_BLOCK_PAGES);
+
+	nr = guest_memory_trim(&guest_memory_reserves[sc->nid], 0, nr);
+	return nr ? nr * GUEST_MEMORY_BLOCK_PAGES : SHRINK_STOP;
+}
+
+static struct shrinker guest_memory_shrinker = {
+	.count_objects	= guest_memory_count_idle,
+	.scan_objects	= guest_memory_shrink_idle,
+	.seeks		= DEFAULT_SEEKS,
+	.batch		= GUEST_MEMORY_BLOCK_PAGES,
+	.flags		= SHRINKER_NUMA_AWARE,
+};
+
+static int guest_memory_reserve_show(struct seq_file *m, void *unused)
+{
+	struct guest_memory_reserve *reserve;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY) {
+		reserve = &guest_memory_reserves[nid];
+
+		spin_lock(&reserve->lock);
+		seq_printf(m, "node %d: blocks %lu idle %u free %lu lost %lu\n",
+			   nid, reserve->nr_blocks, reserve->nr_idle,
+			   reserve->nr_free, reserve->nr_lost);
+		spin_unlock(&reserve->lock);
+	}
+	seq_printf(m, "leaving %lu\n", guest_memory_nr_leaving());
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(guest_memory_reserve);
+
+static int __init guest_memory_reserve_init(void)
+{
+	int nid;
+
+	guest_memory_reserves = kcalloc(nr_node_ids,
+					sizeof(*guest_memory_reserves),
+					GFP_KERNEL | __GFP_NOFAIL);
+	for (nid = 0; nid < nr_node_ids; nid++) {
+		spin_lock_init(&guest_memory_reserves[nid].lock);
+		INIT_LIST_HEAD(&guest_memory_reserves[nid].partial);
+		INIT_LIST_HEAD(&guest_memory_reserves[nid].idle);
+		INIT_WORK(&guest_memory_reserves[nid].refill,
+			  guest_memory_refill);
+	}
+
+	debugfs_create_file("guest_memory_reserve", 0400, NULL, NULL,
+			    &guest_memory_reserve_fops);
+
+	return register_shrinker(&guest_memory_shrinker, "guest_memory");
+}
+fs_initcall(guest_memory_reserve_init);
