@@ -15,11 +15,21 @@
 
 static struct gmem_vec files = GMEM_VEC(struct gmem_file);
 
+/* The flags of each file, which the VM's kernel must offer. */
+u64 gmem_file_flags(void)
+{
+	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
+
+	if (gmem_options.no_direct_map)
+		flags |= GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+	return flags;
+}
+
 int gmem_file_create(int vm_fd, u64 size)
 {
 	struct kvm_create_guest_memfd create = {
 		.size = size,
-		.flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED,
+		.flags = gmem_file_flags(),
 	};
 	int fd, high;
 

@@ -36,6 +36,7 @@ struct run {
 	bool list;
 	bool verbose;
 	bool require;
+	bool no_direct_map;
 	bool protected;
 	const char *from;
 	const char *report;
@@ -50,6 +51,9 @@ static const char usage[] =
 "  -v, --verbose      say what is done while it is done\n"
 "  -r, --require      stop when writable RAM cannot be taken over\n"
 "  -R, --report FILE  write one line per event to FILE\n"
+"  -n, --no-direct-map\n"
+"                     keep guest RAM out of the kernel's direct map; implies\n"
+"                     --require\n"
 "  -p, --protected    make the VM a software-protected one, whose memory no\n"
 "                     process of the host can reach; implies --require\n"
 "  -P, --private-from WHEN\n"
@@ -95,6 +99,7 @@ static void parse(struct run *run, int argc, char **argv)
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "require", no_argument, NULL, 'r' },
 		{ "report", required_argument, NULL, 'R' },
+		{ "no-direct-map", no_argument, NULL, 'n' },
 		{ "protected", no_argument, NULL, 'p' },
 		{ "private-from", required_argument, NULL, 'P' },
 		{ "help", no_argument, NULL, 'h' },
@@ -102,7 +107,7 @@ static void parse(struct run *run, int argc, char **argv)
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+lvrR:pP:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+lvrR:npP:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'l':
 			run->list = true;
@@ -115,6 +120,10 @@ static void parse(struct run *run, int argc, char **argv)
 			break;
 		case 'R':
 			run->report = optarg;
+			break;
+		case 'n':
+			run->no_direct_map = true;
+			run->require = true;
 			break;
 		case 'p':
 			run->protected = true;
@@ -260,12 +269,14 @@ static void set_environment(const struct run *run)
 {
 	const char *old = getenv("LD_PRELOAD");
 	char library[PATH_MAX];
-	char options[32];
+	char options[64];
 	char pid[16];
 	char *preload;
 
-	snprintf(options, sizeof(options), "%s,%s,%s", run->list ? "list" : "",
-		 run->verbose ? "verbose" : "", run->require ? "require" : "");
+	snprintf(options, sizeof(options), "%s,%s,%s,%s",
+		 run->list ? "list" : "", run->verbose ? "verbose" : "",
+		 run->require ? "require" : "",
+		 run->no_direct_map ? "no-direct-map" : "");
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	setenv(GMEM_ENV_OPTIONS, options, 1);
 	setenv(GMEM_ENV_PID, pid, 1);

@@ -40,6 +40,7 @@ void gmem_options_read(void)
 		gmem_options.list = has_option(list, "list");
 		gmem_options.verbose = has_option(list, "verbose");
 		gmem_options.require = has_option(list, "require");
+		gmem_options.no_direct_map = has_option(list, "no-direct-map");
 	}
 	if (from) {
 		gmem_options.protected = true;

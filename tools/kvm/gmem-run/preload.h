@@ -19,8 +19,9 @@
  *   anonymous mappings are remembered.
  * - A page of a file has one binding. A slot that shows it a second time stays
  *   an ordinary slot, on the file's mapping: an alias.
- * - With --protected, memory that cannot be private ends the VMM: no VM runs
- *   with less protection than was asked for.
+ * - With --protected, memory that cannot be private ends the VMM, and with
+ *   --no-direct-map what cannot be out of the direct map does: no VM runs with
+ *   less protection than was asked for.
  *
  * Vocabulary: "end" is exclusive. "taken over" means that the block's pages
  * are in a guest_memfd; "bound" means that a slot is registered with it.
@@ -116,6 +117,7 @@ struct gmem_options {
 	bool list;
 	bool verbose;
 	bool require;
+	bool no_direct_map;
 	bool protected;
 	struct gmem_private_from from;
 	const char *report;
@@ -214,6 +216,7 @@ void gmem_file_unmapped(uintptr_t start, uintptr_t end);
 bool gmem_file_discard(uintptr_t start, uintptr_t end);
 void *gmem_file_renew(uintptr_t start, uintptr_t end, int prot);
 bool gmem_file_any(void);
+u64 gmem_file_flags(void);
 
 /* seals.c: what a VMM does to its memfd, answered for the replacement */
 int gmem_seals_get(const struct gmem_file *file);

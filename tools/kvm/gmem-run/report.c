@@ -87,7 +87,8 @@ void gmem_event(const char *fmt, ...)
 static void __noreturn stop(void)
 {
 	gmem_say("stopping, because of --%s",
-		 gmem_options.protected ? "protected" : "require");
+		 gmem_options.protected ? "protected" :
+		 gmem_options.no_direct_map ? "no-direct-map" : "require");
 	gmem_event("event=required");
 	_exit(GMEM_EXIT_REQUIRE);
 }

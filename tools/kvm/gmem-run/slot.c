@@ -147,7 +147,7 @@ static bool is_refused(const struct gmem_vm *vm, enum gmem_slot_kind kind)
 	case GMEM_SLOT_LEFT:
 		return true;
 	case GMEM_SLOT_OWN:
-		return gmem_options.protected;
+		return gmem_options.protected || gmem_options.no_direct_map;
 	case GMEM_SLOT_ALIAS:
 		return vm->private;
 	default:

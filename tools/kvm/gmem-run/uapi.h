@@ -50,6 +50,10 @@ struct kvm_create_guest_memfd {
 #define GUEST_MEMFD_FLAG_INIT_SHARED	_BITULL(1)
 #endif
 
+#ifndef GUEST_MEMFD_FLAG_NO_DIRECT_MAP
+#define GUEST_MEMFD_FLAG_NO_DIRECT_MAP	_BITULL(2)
+#endif
+
 #ifndef KVM_CAP_USER_MEMORY2
 #define KVM_CAP_USER_MEMORY2		231
 #endif

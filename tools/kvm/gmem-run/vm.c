@@ -8,8 +8,6 @@
 
 #include "preload.h"
 
-#define NEEDED_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
-
 static struct gmem_vec vms = GMEM_VEC(struct gmem_vm);
 
 static int capability(int fd, long number)
@@ -19,12 +17,16 @@ static int capability(int fd, long number)
 
 static bool vm_usable(int fd)
 {
-	int flags = capability(fd, KVM_CAP_GUEST_MEMFD_FLAGS);
+	u64 needed = gmem_file_flags(), flags = 0;
+	int ret = capability(fd, KVM_CAP_GUEST_MEMFD_FLAGS);
 
-	if (capability(fd, KVM_CAP_USER_MEMORY2) > 0 &&
-	    capability(fd, KVM_CAP_GUEST_MEMFD) > 0 && flags > 0 &&
-	    (flags & NEEDED_FLAGS) == NEEDED_FLAGS)
+	if (ret > 0 && capability(fd, KVM_CAP_USER_MEMORY2) > 0 &&
+	    capability(fd, KVM_CAP_GUEST_MEMFD) > 0)
+		flags = (u64)ret;
+	if ((flags & needed) == needed)
 		return true;
+	if (flags && (needed & ~flags) == GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
+		gmem_stop("KVM cannot keep memory out of the direct map here");
 	gmem_refuse("KVM has no guest_memfd for ordinary VMs here, the VMM runs as it is");
 	return false;
 }

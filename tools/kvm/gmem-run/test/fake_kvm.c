@@ -73,15 +73,18 @@ static int create_gmem(const struct kvm_create_guest_memfd *create)
 
 	if (fake_kvm.create_errno)
 		return -fake_kvm.create_errno;
-	if (create->flags != 3 || !create->size || create->size % 4096)
+	if ((create->flags & 3) != 3 || create->flags & ~(u64)fake_kvm.caps ||
+	    !create->size || create->size % 4096)
 		return -EINVAL;
 	fd = memfd_create(NAME, MFD_ALLOW_SEALING);
 	if (fd < 0 || syscall(SYS_ftruncate, fd, create->size) ||
 	    fstat(fd, &st))
 		return -errno;
 	fake_kvm.nr_created++;
-	if (file)
+	if (file) {
 		file->ino = st.st_ino;
+		file->flags = create->flags;
+	}
 	return fd;
 }
 

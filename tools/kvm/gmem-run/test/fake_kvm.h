@@ -25,6 +25,7 @@ struct fake_slot {
 /* The states of a file, a byte a page. */
 struct fake_file {
 	unsigned long ino;
+	unsigned long long flags;
 	unsigned char private[FAKE_PAGES];
 };
 

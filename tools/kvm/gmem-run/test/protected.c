@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "selftest.h"
 
@@ -51,20 +50,6 @@ static int exits(unsigned int reason)
 {
 	run->exit_reason = reason;
 	return 0;
-}
-
-/* Does the library stop this process, with its own status? */
-static bool stops(void (*what)(void))
-{
-	int status;
-	pid_t pid = fork();
-
-	if (!pid) {
-		what();
-		_exit(0);
-	}
-	check(waitpid(pid, &status, 0) == pid);
-	return WIFEXITED(status) && WEXITSTATUS(status) == GMEM_EXIT_REQUIRE;
 }
 
 static void vcpu_run(void)

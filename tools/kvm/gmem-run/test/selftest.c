@@ -63,6 +63,20 @@ bool is_bound(unsigned int id)
 	return fake_slot(id) && fake_slot(id)->bound;
 }
 
+/* Does the library stop this process, with its own status? */
+bool stops(void (*what)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		what();
+		_exit(0);
+	}
+	check(waitpid(pid, &status, 0) == pid);
+	return WIFEXITED(status) && WEXITSTATUS(status) == GMEM_EXIT_REQUIRE;
+}
+
 static unsigned long offset_of(unsigned int id)
 {
 	return fake_slot(id)->region.guest_memfd_offset;
@@ -546,6 +560,70 @@ static void test_require(void)
 	check(WIFEXITED(status) && WEXITSTATUS(status) == GMEM_EXIT_REQUIRE);
 }
 
+static u64 flags_of(unsigned int id)
+{
+	return fake_file(fake_slot(id)->ino)->flags;
+}
+
+static void set_own_file(void)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.flags = KVM_MEM_GUEST_MEMFD,
+		.memory_size = PAGE,
+		.userspace_addr = (unsigned long)map_anon(PAGE),
+		.guest_memfd = fake_slot(0)->region.guest_memfd,
+		.guest_memfd_offset = MIB,
+		.slot = 9,
+		.guest_phys_addr = 64 * MIB,
+	};
+
+	ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
+}
+
+static void set_unmapped(void)
+{
+	set(9, 64 * MIB, sbrk(0), PAGE);
+}
+
+/* Each file has the flag, of memory of either kind. */
+static void test_no_direct_map(void)
+{
+	int fd = memfd_create("ram", 0);
+	char *mem = map_anon(2 * MIB), *file;
+
+	check(!ftruncate(fd, (off_t)MIB));
+	file = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	fake_kvm.caps |= GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+	create_vm();
+	check(!set(0, 0, map_anon(MIB), MIB) && flags_of(0) == 3);
+
+	gmem_options.no_direct_map = true;
+	gmem_options.require = true;
+	create_vm();
+	memset(mem, 5, PAGE);
+	check(!set(0, 0, mem, MIB) && is_bound(0) && flags_of(0) == 7);
+	check(!set(1, 16 * MIB, file, MIB) && is_bound(1) && flags_of(1) == 7);
+	check(mem[1] == 5 && fake_kvm.nr_created == 3);
+	/* ROM is no RAM, and an alias shows what is out of it already. */
+	check(!set_flags(2, 32 * MIB, map_anon(PAGE), PAGE, KVM_MEM_READONLY));
+	check(!set(3, 48 * MIB, mem, PAGE) && !is_bound(3));
+	check(stops(set_own_file) && stops(set_unmapped));
+
+	/* With --protected both hold. */
+	gmem_options.protected = true;
+	create_vm();
+	check(fake_kvm.vm_type == KVM_X86_SW_PROTECTED_VM);
+	check(!set(0, 0, map_anon(MIB), MIB) && flags_of(0) == 7);
+	gmem_options.protected = false;
+
+	fake_kvm.caps = 3;
+	check(stops(create_vm));
+	fake_kvm.caps = GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+	check(stops(create_vm));
+	fake_kvm.caps = 0;
+	check(stops(create_vm));
+}
+
 static const struct test tests[] = {
 	TEST(anonymous), TEST(split_block), TEST(merged_neighbours),
 	TEST(slot_over_two_blocks), TEST(allocator), TEST(not_ours),
@@ -553,7 +631,7 @@ static const struct test tests[] = {
 	TEST(other_space_first), TEST(readonly), TEST(change),
 	TEST(bad_input), TEST(no_capability), TEST(failures),
 	TEST(unmapped), TEST(discard), TEST(renew), TEST(advice), TEST(writers),
-	TEST(fork), TEST(environment), TEST(require),
+	TEST(fork), TEST(environment), TEST(require), TEST(no_direct_map),
 };
 
 static int run(const struct test *test)

@@ -42,6 +42,7 @@ int set_flags(unsigned int id, unsigned long gpa, void *mem,
 int set(unsigned int id, unsigned long gpa, void *mem, unsigned long size);
 int run_vcpu(int fd);
 bool is_bound(unsigned int id);
+bool stops(void (*what)(void));
 char *map_anon(size_t size);
 
 #endif /* SELFTEST_H */
