@@ -478,6 +478,20 @@ void guest_memory_write_page(struct page *page, unsigned int offset,
 bool guest_memory_cmpxchg_page(struct page *page, unsigned int offset,
 			       void *old, const void *new, unsigned int size);
 
+/**
+ * guest_memory_merge_page() - take what was changed in a copy to the page
+ * @page:	a page that the caller has a reference to
+ * @old:	the page when it was copied
+ * @new:	the copy as it is now
+ *
+ * Changes the bits in which @new differs from @old and no others, with one
+ * atomic access for each 8 bytes.
+ *
+ * Context: any but NMIs.
+ */
+void guest_memory_merge_page(struct page *page, const void *old,
+			     const void *new);
+
 #else
 
 static inline bool guest_memory_page_hidden(struct page *page)

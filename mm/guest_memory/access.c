@@ -132,6 +132,29 @@ bool guest_memory_cmpxchg_page(struct page *page, unsigned int offset,
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_cmpxchg_page, GUEST_MEMORY);
 
+void guest_memory_merge_page(struct page *page, const void *old,
+			     const void *new)
+{
+	struct guest_memory_access access;
+	u64 *to = guest_memory_begin_access(&access, page);
+	const u64 *from = new, *base = old;
+	u64 changed, now;
+	unsigned int i;
+
+	for (i = 0; i < PAGE_SIZE / sizeof(*to); i++) {
+		changed = from[i] ^ base[i];
+		if (!changed)
+			continue;
+
+		now = READ_ONCE(to[i]);
+		while (!arch_try_cmpxchg(&to[i], &now, (now & ~changed) |
+						       (from[i] & changed)))
+			;
+	}
+	guest_memory_end_access(&access, to);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_merge_page, GUEST_MEMORY);
+
 #ifdef CONFIG_GUEST_MEMORY_HIDDEN
 void guest_memory_zero_hidden(struct page **pages, unsigned int nr)
 {
