@@ -284,6 +284,56 @@ int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot, gpa_t gpa, void *old,
 		     const void *new, unsigned int size);
 
 /**
+ * kvm_gmem_page_hidden() - is a page of the guest without a kernel address?
+ * @pfn:	a pfn, with a reference if it has a page
+ *
+ * Context: any; the answer holds as long as the reference.
+ * Return: true if the page is outside the direct map.
+ */
+static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn)
+{
+	return pfn_valid(pfn) && guest_memory_page_hidden(pfn_to_page(pfn));
+}
+
+/**
+ * kvm_gmem_make_copy() - what kvm_vcpu_map() maps instead of a hidden page
+ * @page:	the page, with a reference for as long as the map exists
+ *
+ * Context: process, may sleep.
+ * Return: the address, or NULL when there is no memory for the copy.
+ */
+void *kvm_gmem_make_copy(struct page *page);
+
+/**
+ * kvm_gmem_drop_copy() - undo kvm_gmem_make_copy()
+ * @map:	a map for which kvm_gmem_map_is_copy() is true
+ * @dirty:	take what KVM has changed in the copy to the page
+ *
+ * Context: process.
+ */
+void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty);
+
+/**
+ * kvm_gmem_map_is_copy() - does a map show a copy of the guest's page?
+ * @map:	what kvm_vcpu_map() has filled in
+ *
+ * Context: any.
+ * Return: true if it does, and does not follow what others write there.
+ */
+bool kvm_gmem_map_is_copy(const struct kvm_host_map *map);
+
+/**
+ * kvm_gmem_sync_map() - make a map and the guest's page equal
+ * @map:	what kvm_vcpu_map() has filled in, or one that is not mapped
+ *
+ * If it is a copy, takes what KVM has changed in it to the page, and then what
+ * is in the page to the copy.  Otherwise there is nothing to do.
+ *
+ * Context: any but NMI; whoever uses @map keeps others from using it.
+ */
+void kvm_gmem_sync_map(struct kvm_host_map *map);
+
+/**
  * kvm_gmem_uniform() - do all gfns of an aligned block have one state?
  * @kvm:	the virtual machine
  * @gfn:	any gfn of the block
@@ -631,6 +681,29 @@ static inline int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot,
 				   unsigned int size)
 {
 	return -EOPNOTSUPP;
+}
+
+static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn)
+{
+	return false;
+}
+
+static inline void *kvm_gmem_make_copy(struct page *page)
+{
+	return NULL;
+}
+
+static inline void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty)
+{
+}
+
+static inline bool kvm_gmem_map_is_copy(const struct kvm_host_map *map)
+{
+	return false;
+}
+
+static inline void kvm_gmem_sync_map(struct kvm_host_map *map)
+{
 }
 
 static inline bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)

@@ -13,7 +13,7 @@
  * earlier; the page is freed after the access.  A conversion to private may find
  * the reference and waits for it to go.
  */
-#include <linux/highmem.h>
+#include <linux/mm.h>
 #include <linux/kvm_host.h>
 
 #include "gmem.h"
@@ -51,42 +51,15 @@ kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
 	return page ? page_to_pfn(page) : KVM_PFN_ERR_FAULT;
 }
 
-/*
- * Copy to or from guest memory.  What is one access when the guest does it has
- * to be one when KVM emulates it: nobody sees half of a page table entry.
- */
-static void kvm_gmem_copy(void *to, const void *from, int len)
-{
-	switch (len) {
-	case 1:
-		WRITE_ONCE(*(u8 *)to, READ_ONCE(*(const u8 *)from));
-		break;
-	case 2:
-		WRITE_ONCE(*(u16 *)to, READ_ONCE(*(const u16 *)from));
-		break;
-	case 4:
-		WRITE_ONCE(*(u32 *)to, READ_ONCE(*(const u32 *)from));
-		break;
-	case 8:
-		WRITE_ONCE(*(u64 *)to, READ_ONCE(*(const u64 *)from));
-		break;
-	default:
-		memcpy(to, from, len);
-	}
-}
-
 int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 		  int offset, int len, bool atomic)
 {
 	struct page *page = kvm_gmem_page(slot, gfn, atomic);
-	void *addr;
 
 	if (!page)
 		return -EFAULT;
 
-	addr = kmap_local_page(page);
-	kvm_gmem_copy(data, addr + offset, len);
-	kunmap_local(addr);
+	guest_memory_read_page(page, offset, data, len);
 	put_page(page);
 
 	return 0;
@@ -96,32 +69,14 @@ int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
 		   const void *data, int offset, int len)
 {
 	struct page *page = kvm_gmem_page(slot, gfn, false);
-	void *addr;
 
 	if (!page)
 		return -EFAULT;
 
-	addr = kmap_local_page(page);
-	kvm_gmem_copy(addr + offset, data, len);
-	kunmap_local(addr);
+	guest_memory_write_page(page, offset, data, len);
 	put_page(page);
 
 	return 0;
-}
-
-static bool kvm_try_cmpxchg(void *ptr, void *old, const void *new,
-			    unsigned int size)
-{
-	switch (size) {
-	case 1:
-		return try_cmpxchg((u8 *)ptr, (u8 *)old, *(u8 *)new);
-	case 2:
-		return try_cmpxchg((u16 *)ptr, (u16 *)old, *(u16 *)new);
-	case 4:
-		return try_cmpxchg((u32 *)ptr, (u32 *)old, *(u32 *)new);
-	default:
-		return try_cmpxchg((u64 *)ptr, (u64 *)old, *(u64 *)new);
-	}
 }
 
 int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot, gpa_t gpa, void *old,
@@ -129,7 +84,6 @@ int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot, gpa_t gpa, void *old,
 {
 	gfn_t gfn = gpa_to_gfn(gpa);
 	struct page *page;
-	void *addr;
 	bool done;
 
 	if (!kvm_gmem_owns_gfn(slot, gfn))
@@ -139,9 +93,8 @@ int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot, gpa_t gpa, void *old,
 	if (!page)
 		return -EFAULT;
 
-	addr = kmap_local_page(page);
-	done = kvm_try_cmpxchg(addr + offset_in_page(gpa), old, new, size);
-	kunmap_local(addr);
+	done = guest_memory_cmpxchg_page(page, offset_in_page(gpa), old, new,
+					 size);
 	put_page(page);
 
 	return done ? 0 : 1;

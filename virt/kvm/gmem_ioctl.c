@@ -14,8 +14,13 @@
 /* The flags that KVM_CREATE_GUEST_MEMFD takes; @kvm is NULL for /dev/kvm. */
 static u64 kvm_gmem_flags(struct kvm *kvm)
 {
-	return GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED |
-	       GUEST_MEMFD_FLAG_WRITE;
+	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED |
+		    GUEST_MEMFD_FLAG_WRITE;
+
+	if (guest_memory_can_hide())
+		flags |= GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+
+	return flags;
 }
 
 /* The attributes that memory can have; @kvm is NULL for /dev/kvm. */

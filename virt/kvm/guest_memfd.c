@@ -32,6 +32,7 @@ MODULE_IMPORT_NS(GUEST_MEMORY);
 
 static_assert(GUEST_MEMFD_FLAG_MMAP == GUEST_MEMORY_MAPPABLE);
 static_assert(GUEST_MEMFD_FLAG_INIT_SHARED == GUEST_MEMORY_INIT_SHARED);
+static_assert(GUEST_MEMFD_FLAG_NO_DIRECT_MAP == GUEST_MEMORY_NO_DIRECT_MAP);
 static_assert(GUEST_MEMFD_FLAG_WRITE == GUEST_MEMORY_WRITE);
 
 static int kvm_gmem_release(struct inode *inode, struct file *file)

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: steal time in private memory
+ * guest_memfd: steal time in private memory, clocks outside the direct map
  *
  * The usual way to report steal time writes to the slot's userspace address
  * from places that cannot sleep.  In a protected virtual machine the record is
  * in the file.  The vCPU that owns it is not running, so plain writes will do.
  * The hint that a vCPU is preempted is not given there; without it guests send
  * IPIs to flush TLBs instead of leaving that to KVM.
+ *
+ * The usual way to update a clock has the page mapped.  A page that is outside
+ * the direct map is written like other memory of the guest, in any virtual
+ * machine.
  */
 #include <linux/kvm_host.h>
 
 #include "gmem_pv.h"
+#include "trace.h"
 
 #define st_offset(field)	offsetof(struct kvm_steal_time, field)
 
@@ -43,4 +48,42 @@ void kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 	st.version++;
 	kvm_write_guest(kvm, gpa + st_offset(version), &st.version,
 			sizeof(st.version));
+}
+
+#define clock_offset(field)	offsetof(struct pvclock_vcpu_time_info, field)
+
+void kvm_gmem_update_pvclock(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	struct pvclock_vcpu_time_info *clock = &vcpu->arch.hv_clock;
+	struct pvclock_vcpu_time_info old;
+	struct kvm *kvm = vcpu->kvm;
+
+	if (kvm_read_guest(kvm, gpa, &old, sizeof(old)))
+		return;
+
+	/* Other vCPUs may read this clock; an odd version stops them. */
+	clock->version = (old.version + 1) | 1;
+	if (kvm_write_guest(kvm, gpa + clock_offset(version), &clock->version,
+			    sizeof(clock->version)))
+		return;
+
+	/* The version is odd before anything else changes. */
+	smp_wmb();
+
+	/* The guest may not have seen yet that it was stopped. */
+	clock->flags |= old.flags & PVCLOCK_GUEST_STOPPED;
+	if (vcpu->arch.pvclock_set_guest_stopped_request) {
+		clock->flags |= PVCLOCK_GUEST_STOPPED;
+		vcpu->arch.pvclock_set_guest_stopped_request = false;
+	}
+	kvm_write_guest(kvm, gpa, clock, sizeof(*clock));
+
+	/* The clock is complete before the version says so. */
+	smp_wmb();
+
+	clock->version++;
+	kvm_write_guest(kvm, gpa + clock_offset(version), &clock->version,
+			sizeof(clock->version));
+
+	trace_kvm_pvclock_update(vcpu->vcpu_id, clock);
 }
