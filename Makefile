@@ -55,7 +55,7 @@ shell: kernel ## interactive L1 with /dev/kvm, ARCH=arm64 KCONFIG=normal|debug
 series: tree ## write the git-format series to build/series
 	@pipeline/series
 
-bisect-check: series ## git am it on the base, compile every step
+bisect-check: series ## git am it on the base, compile every step, ARCH=x86_64|arm64
 	@pipeline/need kernel kernel-arm64 l1-arm64
 	@pipeline/bisect-check
 
