@@ -18,9 +18,11 @@
  *   is not the guest any more.  Poisoned pages are not zeroed, because touching
  *   them would be fatal; the page allocator does not hand them out.
  * - Folios are dirty from the beginning.  A clean one could be dropped behind
- *   our back, for example by an attempt to offline the page.
+ *   our back, for example by an attempt to offline the page; if it is hidden,
+ *   the page allocator would get it.
  */
 #include <linux/guest_memory.h>
+#include <linux/cpuset.h>
 #include <linux/falloc.h>
 #include <linux/highmem.h>
 #include <linux/mempolicy.h>
@@ -64,27 +66,40 @@ static int guest_memory_policy_node(struct inode *inode, pgoff_t index,
 				    struct mempolicy *policy,
 				    nodemask_t **nodes)
 {
+	int home = policy->home_node;
 	int nid = numa_mem_id();
+	nodemask_t mask;
 	unsigned int nr;
 
 	*nodes = NULL;
 
+	/* A change of the task's cpuset may change the mask under our eyes. */
+	mask = policy->nodes;
+	barrier();
+	nr = nodes_weight(mask);
+	if (!nr)
+		return nid;
+
 	switch (policy->mode) {
 	case MPOL_PREFERRED:
-		nid = first_node(policy->nodes);
+		nid = first_node(mask);
 		break;
 	case MPOL_INTERLEAVE:
-		nid = first_node(policy->nodes);
-		for (nr = (index + inode->i_ino) % nodes_weight(policy->nodes);
-		     nr; nr--)
-			nid = next_node_in(nid, policy->nodes);
+		nid = first_node(mask);
+		for (nr = (index + inode->i_ino) % nr; nr; nr--)
+			nid = next_node_in(nid, mask);
 		break;
 	case MPOL_BIND:
+		/* As everywhere: without a node that is allowed, all are. */
+		if (!cpuset_nodemask_valid_mems_allowed(&mask))
+			break;
 		*nodes = &policy->nodes;
 		fallthrough;
 	case MPOL_PREFERRED_MANY:
-		if (!node_isset(nid, policy->nodes))
-			nid = first_node(policy->nodes);
+		if (home != NUMA_NO_NODE)
+			nid = home;
+		if (!node_isset(nid, mask))
+			nid = first_node(mask);
 		break;
 	}
 
@@ -312,7 +327,7 @@ void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
 				   ((loff_t)end << PAGE_SHIFT) - 1);
 	guest_memory_account(inode, mapping->nrpages - nrpages);
 
-	if (gi->removed) {
+	if (guest_memory_hides(inode) && gi->removed) {
 		guest_memory_collect(gi->removed);
 		gi->removed = NULL;
 	}

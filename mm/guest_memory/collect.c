@@ -12,8 +12,9 @@
  *   nothing is written afterwards.
  * - Who has a reference for a moment (a batch for the LRU, compaction) only
  *   delays this: such pages wait for a worker that looks again.
- * - A broken page is neither touched nor freed.  It keeps our reference, so that
- *   it stays ours whatever becomes of the error.
+ * - A broken page is neither touched nor freed.  It keeps two references of ours,
+ *   so that it stays ours whatever becomes of the error: who takes the mark of
+ *   the error away drops one, and refuses to if there are more.
  *
  * Pages in a list are linked by folio->private.
  */
@@ -31,8 +32,9 @@
 #include "../internal.h"
 #include "hidden.h"
 
-/* How long to wait for references of others to go. */
-#define GUEST_MEMORY_COLLECT_DELAY	msecs_to_jiffies(20)
+/* How long to wait for references of others to go: 20 ms, then ever longer. */
+#define GUEST_MEMORY_COLLECT_DELAY	DIV_ROUND_UP(HZ, 50)
+#define GUEST_MEMORY_COLLECT_DELAY_MAX	(2UL * HZ)
 
 static void guest_memory_collect_again(struct work_struct *work);
 
@@ -40,6 +42,7 @@ static void guest_memory_collect_again(struct work_struct *work);
 static DEFINE_SPINLOCK(guest_memory_waiting_lock);
 static struct folio *guest_memory_waiting;
 static unsigned long guest_memory_nr_waiting;
+static unsigned long guest_memory_waiting_delay = GUEST_MEMORY_COLLECT_DELAY;
 static DECLARE_DELAYED_WORK(guest_memory_waiting_work,
 			    guest_memory_collect_again);
 
@@ -93,7 +96,8 @@ static void guest_memory_free_gathered(struct guest_memory_gather *gather)
 
 	for (i = 0; i < gather->nr; i++) {
 		page = gather->pages[i];
-		page->flags &= ~PAGE_FLAGS_CHECK_AT_PREP;
+		/* Atomic, as a memory error may be marked at any time. */
+		set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
 		INIT_LIST_HEAD(&page->lru);
 		set_page_private(page, 0);
 	}
@@ -103,20 +107,33 @@ static void guest_memory_free_gathered(struct guest_memory_gather *gather)
 	gather->nr = 0;
 }
 
+/* A broken page: what memory failure has not done is done here. */
+static void guest_memory_lose_folio(struct folio *folio)
+{
+	if (!folio_isolate_lru(folio))
+		folio_put(folio);
+	mem_cgroup_uncharge(folio);
+
+	folio_get(folio);
+	guest_memory_reserve_lose(&folio->page);
+}
+
 static void guest_memory_wait_for(struct folio *first, struct folio *last,
-				  unsigned long nr)
+				  unsigned long nr, unsigned long delay)
 {
 	spin_lock(&guest_memory_waiting_lock);
 	last->private = guest_memory_waiting;
 	guest_memory_waiting = first;
 	guest_memory_nr_waiting += nr;
+	guest_memory_waiting_delay = delay;
 	spin_unlock(&guest_memory_waiting_lock);
 
-	queue_delayed_work(system_unbound_wq, &guest_memory_waiting_work,
-			   GUEST_MEMORY_COLLECT_DELAY);
+	mod_delayed_work(system_unbound_wq, &guest_memory_waiting_work, delay);
 }
 
-void guest_memory_collect(struct folio *list)
+/* What others refer to is looked at again after @delay (jiffies). */
+static void guest_memory_collect_or_wait(struct folio *list,
+					 unsigned long delay)
 {
 	struct guest_memory_gather gather = {};
 	struct folio *folio, *busy = NULL, *last = NULL;
@@ -127,7 +144,7 @@ void guest_memory_collect(struct folio *list)
 		list = folio->private;
 
 		if (folio_test_hwpoison(folio)) {
-			guest_memory_reserve_lose(&folio->page);
+			guest_memory_lose_folio(folio);
 			continue;
 		}
 
@@ -136,6 +153,7 @@ void guest_memory_collect(struct folio *list)
 			busy = folio;
 			last = last ?: folio;
 			nr_busy++;
+			cond_resched();
 			continue;
 		}
 
@@ -148,20 +166,28 @@ void guest_memory_collect(struct folio *list)
 
 	guest_memory_free_gathered(&gather);
 	if (busy)
-		guest_memory_wait_for(busy, last, nr_busy);
+		guest_memory_wait_for(busy, last, nr_busy, delay);
+}
+
+void guest_memory_collect(struct folio *list)
+{
+	guest_memory_collect_or_wait(list, GUEST_MEMORY_COLLECT_DELAY);
 }
 
 static void guest_memory_collect_again(struct work_struct *work)
 {
+	unsigned long delay;
 	struct folio *list;
 
 	spin_lock(&guest_memory_waiting_lock);
 	list = guest_memory_waiting;
 	guest_memory_waiting = NULL;
 	guest_memory_nr_waiting = 0;
+	delay = guest_memory_waiting_delay;
 	spin_unlock(&guest_memory_waiting_lock);
 
 	/* The usual reference is that of a batch for the LRU. */
 	lru_add_drain_all();
-	guest_memory_collect(list);
+	delay = min(2 * delay, GUEST_MEMORY_COLLECT_DELAY_MAX);
+	guest_memory_collect_or_wait(list, delay);
 }

@@ -52,9 +52,13 @@ bool guest_memory_page_hidden(struct page *page)
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_page_hidden, GUEST_MEMORY);
 
-bool guest_memory_hidden_active(void)
+/* Is a block among the pages from @first to @last? */
+bool guest_memory_has_blocks(unsigned long first, unsigned long last)
 {
-	return !xa_empty(&guest_memory_blocks);
+	unsigned long index = first >> GUEST_MEMORY_BLOCK_ORDER;
+
+	return xa_find(&guest_memory_blocks, &index,
+		       last >> GUEST_MEMORY_BLOCK_ORDER, XA_PRESENT);
 }
 
 struct guest_memory_block *guest_memory_find_block(struct page *page)
@@ -204,11 +208,14 @@ bool guest_memory_drop_block(struct guest_memory_block *block)
 	if (guest_memory_block_poisoned(block))
 		return false;
 
-	/* Cannot fail: what was changed as a whole needs no memory. */
+	/*
+	 * Cannot fail: what was changed as a whole needs no memory.  If it does,
+	 * some pages are no longer hidden, and the block is of no use.
+	 */
 	if (WARN_ON_ONCE(set_direct_map_range_noflush(block->page,
 						      GUEST_MEMORY_BLOCK_PAGES,
 						      true)))
-		return false;
+		return true;
 
 	xa_erase(&guest_memory_blocks,
 		 page_to_pfn(block->page) >> GUEST_MEMORY_BLOCK_ORDER);

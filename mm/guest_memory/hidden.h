@@ -44,6 +44,7 @@ struct guest_memory_block {
 /* direct_map.c */
 int guest_memory_start_hiding(void);
 struct guest_memory_block *guest_memory_find_block(struct page *page);
+bool guest_memory_has_blocks(unsigned long first, unsigned long last);
 unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, nodemask_t *nodes,
 				      unsigned int nr, struct list_head *list);
 bool guest_memory_drop_block(struct guest_memory_block *block);

@@ -299,6 +299,7 @@ static void guest_memory_destroy_inode(struct inode *inode)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 
+	WARN_ON_ONCE(gi->removed);
 	if (guest_memory_hides(inode))
 		guest_memory_reserve_put();
 	guest_memory_ranges_destroy(&gi->converted);
@@ -329,7 +330,8 @@ static struct inode *guest_memory_make_inode(const char *name, loff_t size,
 		return inode;
 
 	if (flags & GUEST_MEMORY_NO_DIRECT_MAP) {
-		r = guest_memory_reserve_get();
+		r = IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN) ?
+		    guest_memory_reserve_get() : -EINVAL;
 		if (r) {
 			iput(inode);
 			return ERR_PTR(r);

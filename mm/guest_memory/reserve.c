@@ -22,6 +22,7 @@
 #include <linux/debugfs.h>
 #include <linux/guest_memory.h>
 #include <linux/init.h>
+#include <linux/memory.h>
 #include <linux/page_ref.h>
 #include <linux/seq_file.h>
 #include <linux/shrinker.h>
@@ -60,7 +61,7 @@ struct guest_memory_reserve {
 
 static struct guest_memory_reserve *guest_memory_reserves __ro_after_init;
 
-/* Files with hidden memory. */
+/* Files that have hidden memory, or may need some. */
 static atomic_t guest_memory_hidden_files = ATOMIC_INIT(0);
 
 static struct guest_memory_reserve *guest_memory_reserve_of(struct page *page)
@@ -200,8 +201,19 @@ struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes)
 	LIST_HEAD(list);
 
 	page = guest_memory_take(nid);
-	if (!page && nodes)
-		page = guest_memory_take_any(nodes);
+	if (page)
+		return page;
+
+	/*
+	 * Memory of the node, then what other reserves have, then any memory: a
+	 * block of another node is for all pages to come, not for one.
+	 */
+	if (!nodes && guest_memory_make_blocks(GFP_HIGHUSER | __GFP_THISNODE |
+					       __GFP_NORETRY, nid, NULL, 1,
+					       &list))
+		return guest_memory_add_blocks(&list, true);
+
+	page = guest_memory_take_any(nodes ?: &node_states[N_MEMORY]);
 	if (page)
 		return page;
 
@@ -209,7 +221,8 @@ struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes)
 				     nodes, 1, &list))
 		return guest_memory_add_blocks(&list, true);
 
-	return nodes ? NULL : guest_memory_take_any(&node_states[N_MEMORY]);
+	/* Somebody may have freed some meanwhile. */
+	return guest_memory_take_any(nodes ?: &node_states[N_MEMORY]);
 }
 
 /* How many blocks of a node may be idle. */
@@ -363,6 +376,33 @@ void guest_memory_reserve_put(void)
 				&guest_memory_reserves[nid].refill);
 }
 
+bool guest_memory_hidden_active(void)
+{
+	return atomic_read(&guest_memory_hidden_files) ||
+	       guest_memory_has_blocks(0, ULONG_MAX);
+}
+
+/*
+ * Free pages of blocks look like pages that are about to be freed.  Whoever
+ * wants to take memory offline would wait for them, and for ever.
+ */
+static int guest_memory_going_offline(struct notifier_block *nb,
+				      unsigned long action, void *data)
+{
+	const struct memory_notify *range = data;
+	int nid;
+
+	if (action != MEM_GOING_OFFLINE)
+		return NOTIFY_OK;
+
+	for_each_node_state(nid, N_MEMORY)
+		guest_memory_trim(&guest_memory_reserves[nid], 0, ULONG_MAX);
+
+	return guest_memory_has_blocks(range->start_pfn,
+				       range->start_pfn + range->nr_pages - 1) ?
+	       NOTIFY_BAD : NOTIFY_OK;
+}
+
 static unsigned long guest_memory_count_idle(struct shrinker *shrinker,
 					     struct shrink_control *sc)
 {
@@ -426,6 +466,8 @@ static int __init guest_memory_reserve_init(void)
 
 	debugfs_create_file("guest_memory_reserve", 0400, NULL, NULL,
 			    &guest_memory_reserve_fops);
+
+	hotplug_memory_notifier(guest_memory_going_offline, 0);
 
 	return register_shrinker(&guest_memory_shrinker, "guest_memory");
 }

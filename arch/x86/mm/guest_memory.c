@@ -43,26 +43,24 @@ static int guest_memory_init_window(int cpu)
 	spinlock_t *ptl;
 	pte_t *ptep;
 
-	if (per_cpu(guest_memory_mm, cpu))
+	if (per_cpu(guest_memory_ptes, cpu))
 		return 0;
 
-	mm = mm_alloc();
+	/* Kept if the page table cannot be had: there will be another try. */
+	mm = per_cpu(guest_memory_mm, cpu) ?: mm_alloc();
 	if (!mm)
 		return -ENOMEM;
+	per_cpu(guest_memory_mm, cpu) = mm;
 #ifdef CONFIG_MEMCG
 	/* It outlives whoever happens to make it. */
 	rcu_assign_pointer(mm->owner, &init_task);
 #endif
 
 	ptep = get_locked_pte(mm, GUEST_MEMORY_WINDOW_ADDR, &ptl);
-	if (!ptep) {
-		mmput(mm);
+	if (!ptep)
 		return -ENOMEM;
-	}
 	pte_unmap_unlock(ptep, ptl);
-
 	per_cpu(guest_memory_ptes, cpu) = ptep;
-	per_cpu(guest_memory_mm, cpu) = mm;
 
 	return 0;
 }
