@@ -42,7 +42,8 @@ static void check_caps(struct kvm_vm *vm, bool private)
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES),
 		  private ? 8 : 0);
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD), 1);
-	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS), GMEM_ALL_FLAGS);
+	ASSERT_EQ(gmem_common_flags(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS)),
+		  GMEM_ALL_FLAGS);
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_PRE_FAULT_MEMORY), 1);
 }
 
@@ -54,7 +55,8 @@ static const char *test_caps(void)
 	ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_ATTRIBUTES), 8);
 	ASSERT_EQ(kvm_check_cap(KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES), 8);
 	ASSERT_EQ(kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY), 1);
-	ASSERT_EQ(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS), GMEM_ALL_FLAGS);
+	ASSERT_EQ(gmem_common_flags(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS)),
+		  GMEM_ALL_FLAGS);
 	check_caps(ordinary, false);
 	check_caps(vm, true);
 	kvm_vm_free(ordinary);

@@ -128,7 +128,6 @@ static const char *test_caps(void)
 	} caps[] = {
 		{ KVM_CAP_USER_MEMORY2, 1 },
 		{ KVM_CAP_GUEST_MEMFD, 1 },
-		{ KVM_CAP_GUEST_MEMFD_FLAGS, GMEM_ALL_FLAGS },
 #ifdef __x86_64__
 		{ KVM_CAP_MEMORY_FAULT_INFO, 1 },
 #endif
@@ -139,6 +138,11 @@ static const char *test_caps(void)
 		ASSERT_EQ(kvm_check_cap(caps[i].cap), caps[i].val);
 		ASSERT_EQ((unsigned int)vm_check_cap(vm, caps[i].cap), caps[i].val);
 	}
+
+	ASSERT_EQ(gmem_common_flags(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS)),
+		  GMEM_ALL_FLAGS);
+	ASSERT_EQ((unsigned int)vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS),
+		  kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS));
 
 	/* VMMs take a value here for "this VM has private memory". */
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_MEMORY_ATTRIBUTES), 0);

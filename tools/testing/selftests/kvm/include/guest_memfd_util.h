@@ -19,6 +19,9 @@
 #define GMEM_SHARED	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 #define GMEM_ALL_FLAGS	(GMEM_SHARED | GUEST_MEMFD_FLAG_WRITE)
 
+/* Without the one that not all machines have. */
+#define gmem_common_flags(flags)	((flags) & ~GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
+
 /*
  * A test returns NULL, or the reason why it could not run.  It does not return
  * if it fails.

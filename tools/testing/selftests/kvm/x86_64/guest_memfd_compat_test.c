@@ -134,8 +134,9 @@ static const char *test_create(void)
 static const char *test_caps(void)
 {
 	ASSERT_EQ(ioctl32(vm->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_GUEST_MEMFD), 1l);
-	ASSERT_EQ(ioctl32(vm->fd, KVM_CHECK_EXTENSION,
-			  (void *)KVM_CAP_GUEST_MEMFD_FLAGS), (long)GMEM_ALL_FLAGS);
+	ASSERT_EQ(gmem_common_flags(ioctl32(vm->fd, KVM_CHECK_EXTENSION,
+					    (void *)KVM_CAP_GUEST_MEMFD_FLAGS)),
+		  GMEM_ALL_FLAGS);
 	ASSERT_EQ(ioctl32(vm->kvm_fd, KVM_CHECK_EXTENSION,
 			  (void *)KVM_CAP_USER_MEMORY2), 1l);
 	return NULL;
