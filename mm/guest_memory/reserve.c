@@ -49,7 +49,7 @@
  * @refill:	makes new blocks
  */
 struct guest_memory_reserve {
-	spinlock_t lock;
+	spinlock_t lock;		/* of all that follows, and of blocks */
 	struct list_head partial;
 	struct list_head idle;
 	unsigned int nr_idle;
@@ -306,7 +306,7 @@ void guest_memory_reserve_free(struct page **pages, unsigned int nr)
 	unsigned int high;
 
 	for (i = 0; i < nr; i++) {
-		VM_BUG_ON_PAGE(page_ref_count(pages[i]), pages[i]);
+		VM_WARN_ON_ONCE_PAGE(page_ref_count(pages[i]), pages[i]);
 
 		reserve = guest_memory_reserve_of(pages[i]);
 		block = guest_memory_find_block(pages[i]);

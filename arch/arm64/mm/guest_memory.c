@@ -20,6 +20,7 @@
  * - What reads the vmalloc space page by page (/proc/kcore) leaves out VM_IOREMAP
  *   areas.  It would look the page up and then take it in the direct map.
  */
+#include <linux/cpufeature.h>
 #include <linux/guest_memory_arch.h>
 #include <linux/irqflags.h>
 #include <linux/kasan.h>
@@ -28,7 +29,6 @@
 #include <linux/vmalloc.h>
 
 #include <asm/barrier.h>
-#include <asm/cpufeature.h>
 #include <asm/set_memory.h>
 #include <asm/tlbflush.h>
 

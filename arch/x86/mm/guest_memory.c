@@ -17,12 +17,12 @@
  */
 #include <linux/guest_memory_arch.h>
 #include <linux/mm.h>
+#include <linux/mmu_context.h>
 #include <linux/percpu.h>
+#include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
 
-#include <asm/mmu_context.h>
-#include <asm/pgtable.h>
 #include <asm/tlbflush.h>
 
 /* Any user address will do, as long as the window lies in one page table. */
@@ -40,7 +40,7 @@ bool arch_guest_memory_can_hide(void)
 static int guest_memory_init_window(int cpu)
 {
 	struct mm_struct *mm;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* nobody else looks, but it comes along */
 	pte_t *ptep;
 
 	if (per_cpu(guest_memory_ptes, cpu))
