@@ -29,7 +29,7 @@ kernel: tree ## build the kernel, ARCH=arm64 KCONFIG=normal|debug
 	@pipeline/kernel $(or $(KCONFIG),normal)
 
 ##@ Running and testing
-run: kernel ## boot an L2 on guest_memfd, ARCH=arm64 MODE=protected VMM="qemu-..."
+run: kernel ## boot an L2 on guest_memfd, ARCH=arm64 MODE=protected|no-direct-map VMM="qemu-..."
 	@pipeline/need l1
 	@pipeline/userland
 	@VMM='$(VMM)' MODE='$(MODE)' pipeline/run
