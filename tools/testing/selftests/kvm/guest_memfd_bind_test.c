@@ -5,6 +5,8 @@
  * Which slots may show which range of which file, and that a refused call
  * leaves nothing behind: after each of them the same range can be bound.  No
  * guest runs here.
+ *
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

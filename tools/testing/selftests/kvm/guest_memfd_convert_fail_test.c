@@ -6,6 +6,7 @@
  * KVM_PRE_FAULT_MEMORY and pwrite() may get anywhere, and can be repeated.
  *
  * Kernel: debug
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -11,12 +11,13 @@
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/mman.h>
 
-#include "guest_memfd_private.h"
+#include "guest_memfd_hidden.h"
 
 #define NR_PAGES	4
 #include "guest_memfd_fixture.h"
@@ -34,6 +35,8 @@ static int fd;
 
 static void start(bool protected)
 {
+	if (gmem_all_hidden())
+		gmem_trace_start();
 	fd = start_vm_with_slot(protected, GMEM_SHARED);
 	gmem_guest_fill(vcpu, GPA, size, 1);
 }
@@ -44,11 +47,37 @@ static const char *stop(const char *skip)
 	return skip;
 }
 
+static uint64_t second_pfn(void)
+{
+	return gmem_all_hidden() ? gmem_traced_pfn(GPA + page_size) :
+				   gmem_pfn(mem + page_size);
+}
+
+static const char no_injection[] = "no " CORRUPT_PFN;
+
+static const char *cannot_corrupt(void)
+{
+	bool can = !access(CORRUPT_PFN, W_OK);
+
+	errno = 0;
+	return can ? NULL : no_injection;
+}
+
+static void corrupt(uint64_t pfn)
+{
+	char val[32];
+
+	snprintf(val, sizeof(val), "0x%lx", pfn);
+	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
+}
+
 /* Why @advice, one of the two that inject an error, cannot be used; or NULL. */
 static const char *cannot_inject(int advice)
 {
 	if (geteuid())
 		return "not root";
+	if (gmem_all_hidden())
+		return advice == MADV_HWPOISON ? cannot_corrupt() : gmem_no_references;
 	if (madvise(mem, 0, advice))
 		return "the kernel cannot inject memory errors";
 	return NULL;
@@ -64,7 +93,10 @@ static const char *start_with_poison(bool protected)
 	skip = cannot_inject(MADV_HWPOISON);
 	if (skip)
 		return stop(skip);
-	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
+	if (gmem_all_hidden())
+		corrupt(second_pfn());
+	else
+		ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
 	return NULL;
 }
 
@@ -109,17 +141,15 @@ static const char *test_poison_mapped_page(void)
 static const char *test_poison_unmapped_page(void)
 {
 	uint64_t pfn;
-	char val[32];
 
 	start(false);
 	assert_host_sees(mem, size, 1);
-	pfn = gmem_pfn(mem + page_size);
-	if (!pfn || access(CORRUPT_PFN, W_OK))
-		return stop("no " CORRUPT_PFN);
+	pfn = second_pfn();
+	if (!pfn || cannot_corrupt())
+		return stop(no_injection);
 
 	ASSERT_OK(munmap(mem, size));
-	snprintf(val, sizeof(val), "0x%lx", pfn);
-	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
+	corrupt(pfn);
 	mem = gmem_mmap(fd, 0, size);
 
 	assert_page_is_poisoned();

@@ -7,21 +7,18 @@
  * nothing.  Also that the memory is charged to the memory cgroup.
  *
  * Machine: -n
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "guest_memfd_hidden.h"
+
 #define NR_PAGES	8
 #include "guest_memfd_fixture.h"
-
-static long do_mbind(void *addr, size_t len, int mode, unsigned long nodes)
-{
-	return syscall(SYS_mbind, addr, len, mode, &nodes, 8 * sizeof(nodes), 0);
-}
 
 static void assert_policy(void *addr, int mode, unsigned long nodes)
 {
@@ -43,22 +40,15 @@ static int node_of(void *addr)
 	return status;
 }
 
-static bool has_node(int node)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
-	return !access(path, F_OK);
-}
-
 static const char no_numa[] = "the kernel has no NUMA support";
+static const char not_seen[] = "nobody tells the node of such a page";
 static const char no_nodes[] = "the machine has no nodes 0 and 1";
 
 static const char *test_default_policy(void)
 {
 	int fd;
 
-	if (!has_node(0))
+	if (!gmem_has_node(0))
 		return no_numa;
 
 	fd = new_memory(GMEM_SHARED);
@@ -73,15 +63,15 @@ static const char *test_bad_policy(void)
 {
 	int fd;
 
-	if (!has_node(0))
+	if (!gmem_has_node(0))
 		return no_numa;
 
 	fd = new_memory(GMEM_SHARED);
-	ASSERT_ERRNO(do_mbind(mem, size, MPOL_MAX, 1), EINVAL);
-	ASSERT_ERRNO(do_mbind(mem, size, -1, 1), EINVAL);
-	ASSERT_ERRNO(do_mbind(mem, size, MPOL_BIND, 0), EINVAL);
-	ASSERT_ERRNO(do_mbind(mem, size, MPOL_DEFAULT, 1), EINVAL);
-	ASSERT_ERRNO(do_mbind(mem + 1, size, MPOL_BIND, 1), EINVAL);
+	ASSERT_ERRNO(gmem_mbind(mem, size, MPOL_MAX, 1), EINVAL);
+	ASSERT_ERRNO(gmem_mbind(mem, size, -1, 1), EINVAL);
+	ASSERT_ERRNO(gmem_mbind(mem, size, MPOL_BIND, 0), EINVAL);
+	ASSERT_ERRNO(gmem_mbind(mem, size, MPOL_DEFAULT, 1), EINVAL);
+	ASSERT_ERRNO(gmem_mbind(mem + 1, size, MPOL_BIND, 1), EINVAL);
 	assert_policy(mem, MPOL_DEFAULT, 0);
 	free_memory(fd);
 	return NULL;
@@ -92,12 +82,12 @@ static const char *test_policy_belongs_to_the_file(void)
 	uint8_t *second;
 	int fd;
 
-	if (!has_node(0))
+	if (!gmem_has_node(0))
 		return no_numa;
 
 	fd = new_memory(GMEM_SHARED);
 	second = gmem_mmap(fd, page_size, page_size);
-	ASSERT_OK(do_mbind(mem + page_size, page_size, MPOL_BIND, 1));
+	ASSERT_OK(gmem_mbind(mem + page_size, page_size, MPOL_BIND, 1));
 	assert_policy(mem, MPOL_DEFAULT, 0);
 	assert_policy(mem + page_size, MPOL_BIND, 1);
 	assert_policy(mem + 2 * page_size, MPOL_DEFAULT, 0);
@@ -108,9 +98,9 @@ static const char *test_policy_belongs_to_the_file(void)
 	mem = gmem_mmap(fd, 0, size);
 	assert_policy(mem + page_size, MPOL_BIND, 1);
 
-	ASSERT_OK(do_mbind(mem, size, MPOL_INTERLEAVE, 1));
+	ASSERT_OK(gmem_mbind(mem, size, MPOL_INTERLEAVE, 1));
 	assert_policy(second, MPOL_INTERLEAVE, 1);
-	ASSERT_OK(do_mbind(mem, size, MPOL_DEFAULT, 0));
+	ASSERT_OK(gmem_mbind(mem, size, MPOL_DEFAULT, 0));
 	assert_policy(second, MPOL_DEFAULT, 0);
 	ASSERT_OK(munmap(second, page_size));
 	free_memory(fd);
@@ -121,13 +111,15 @@ static const char *test_policy_places_pages(void)
 {
 	int fd, i;
 
-	if (!has_node(0) || !has_node(1))
+	if (!gmem_has_node(0) || !gmem_has_node(1))
 		return no_nodes;
+	if (gmem_all_hidden())
+		return not_seen;
 
 	fd = new_memory(GMEM_SHARED);
 	for (i = 0; i < NR_PAGES; i++)
-		ASSERT_OK(do_mbind(mem + i * page_size, page_size, MPOL_BIND,
-				   1ul << (i & 1)));
+		ASSERT_OK(gmem_mbind(mem + i * page_size, page_size, MPOL_BIND,
+				     1ul << (i & 1)));
 
 	/* One half comes in by host faults, the other by fallocate(). */
 	memset(mem, 1, size / 2);
@@ -145,16 +137,18 @@ static const char *test_policy_moves_nothing(void)
 	int fd, to = 1, status = -1;
 	void *page;
 
-	if (!has_node(0) || !has_node(1))
+	if (!gmem_has_node(0) || !gmem_has_node(1))
 		return no_nodes;
+	if (gmem_all_hidden())
+		return not_seen;
 
 	fd = new_memory(GMEM_SHARED);
 	page = mem;
-	ASSERT_OK(do_mbind(mem, size, MPOL_BIND, 1));
+	ASSERT_OK(gmem_mbind(mem, size, MPOL_BIND, 1));
 	memset(mem, 1, size);
 	ASSERT_EQ(node_of(mem), 0);
 
-	ASSERT_OK(do_mbind(mem, size, MPOL_BIND, 2));
+	ASSERT_OK(gmem_mbind(mem, size, MPOL_BIND, 2));
 	ASSERT_EQ(node_of(mem), 0);
 	syscall(SYS_move_pages, 0, 1ul, &page, &to, &status, MPOL_MF_MOVE);
 	ASSERT_EQ(node_of(mem), 0);

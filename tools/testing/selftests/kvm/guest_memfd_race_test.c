@@ -13,6 +13,7 @@
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -147,7 +148,7 @@ static void step_remap(unsigned int *seed)
 	uint64_t offset, len;
 
 	random_range(seed, &offset, &len);
-	ASSERT_OK(madvise(mem + offset, len, MADV_DONTNEED));
+	gmem_zap(fd, offset, mem + offset, len);
 	ASSERT_OK(mmap(mem + offset, len, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_FIXED, fd, offset));
 }

@@ -10,6 +10,7 @@
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -178,7 +179,7 @@ static const char *test_host_unmaps(void)
 	int fd = start();
 
 	gmem_guest_fill(vcpu, GPA, size, 8);
-	ASSERT_OK(madvise(mem, size, MADV_DONTNEED));
+	gmem_zap(fd, 0, mem, size);
 	assert_guest_sees(vcpu, GPA, size, 8);
 	ASSERT_OK(mprotect(mem, size, PROT_NONE));
 	gmem_guest_fill(vcpu, GPA, size, 9);
@@ -376,7 +377,7 @@ static const char *test_ordinary_slot_on_mapping(void)
 
 	gmem_punch(fd, size - page_size, page_size);
 	assert_guest_sees_zero(vcpu, GPA + size - page_size, page_size);
-	ASSERT_OK(madvise(mem, size, MADV_DONTNEED));
+	gmem_zap(fd, 0, mem, size);
 	assert_guest_sees(vcpu, GPA, size - page_size, 20);
 	vm_set_user_memory_region(vm, SLOT, KVM_MEM_LOG_DIRTY_PAGES, GPA, size, mem);
 	gmem_guest_fill(vcpu, GPA, size, 21);

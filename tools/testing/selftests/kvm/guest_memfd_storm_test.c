@@ -12,6 +12,7 @@
  *
  * Timeout: 120
  * Append: kvm-arm.mode=nvhe
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

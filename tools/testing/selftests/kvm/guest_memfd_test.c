@@ -5,6 +5,8 @@
  * Creation, what the file descriptor is, the file operations that it has and
  * those it refuses, fallocate, and how long the memory lives.  Nothing here
  * maps the file or binds it to a memslot.
+ *
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -350,7 +352,7 @@ static const char *test_fdinfo(void)
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-size"), size);
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-allocated"), 0ul);
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), 0ul);
-	ASSERT_EQ(gmem_fdinfo(fd, "gmem-flags"), (uint64_t)GMEM_SHARED);
+	ASSERT_EQ(gmem_fdinfo(fd, "gmem-flags"), GMEM_SHARED | vm_guest_memfd_flags);
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-views"), 1ul);
 	ASSERT_EQ(gmem_nr_bindings(fd), 0);
 

@@ -4,6 +4,8 @@
  *
  * With GUEST_MEMFD_FLAG_WRITE a VMM can fill shared pages without mapping them,
  * at any alignment, and private pages that are not there yet, once.
+ *
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -8,6 +8,7 @@
  * by the hypercalls that a guest of pKVM uses.
  *
  * Append: kvm-arm.mode=nvhe
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -42,10 +42,19 @@ struct gmem_test {
  */
 int gmem_run_tests(int argc, char *argv[], const struct gmem_test *tests, int nr);
 
-/* End the program if the kernel lacks guest_memfd, or what is said here of it. */
+/*
+ * End the program if the kernel lacks guest_memfd, or what is said here of it.
+ *
+ * In an environment with GMEM_FLAGS=no-direct-map, vm_create_guest_memfd() adds
+ * that flag to all files, and a kernel has to know it.
+ */
 void gmem_require(void);
 void gmem_require_mmap(void);
 void gmem_require_protected_vms(void);
+
+/* Are all files out of the direct map?  And what cannot be had then. */
+bool gmem_all_hidden(void);
+extern const char *const gmem_no_references;
 
 /* The architecture's part: VMs with private memory, and why there may be none. */
 extern const char *const gmem_no_protected_vms;
@@ -128,6 +137,9 @@ static inline void *gmem_anonymous(size_t size)
 	return ASSERT_OK(mmap(NULL, size, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
+
+/* Empty the host's page tables of a mapping; the file keeps its pages. */
+void gmem_zap(int fd, uint64_t offset, void *addr, size_t len);
 
 int __gmem_punch(int fd, uint64_t offset, uint64_t len);
 void gmem_punch(int fd, uint64_t offset, uint64_t len);

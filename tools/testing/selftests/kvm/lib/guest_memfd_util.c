@@ -50,9 +50,30 @@ int gmem_run_tests(int argc, char *argv[], const struct gmem_test *tests, int nr
 	return 0;
 }
 
+const char *const gmem_no_references = "no page can be held by its address";
+
+bool gmem_all_hidden(void)
+{
+	return vm_guest_memfd_flags & GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+}
+
+static void gmem_take_flags(void)
+{
+	const char *flags = getenv("GMEM_FLAGS");
+
+	if (!flags)
+		return;
+	TEST_ASSERT(!strcmp(flags, "no-direct-map"), "Unknown flags '%s'", flags);
+	__TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) &
+		       GUEST_MEMFD_FLAG_NO_DIRECT_MAP,
+		       "the kernel or the machine has no NO_DIRECT_MAP");
+	vm_guest_memfd_flags = GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+}
+
 void gmem_require(void)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	gmem_take_flags();
 }
 
 void gmem_require_mmap(void)
@@ -87,6 +108,16 @@ struct kvm_vm *gmem_create_protected_barebones(void)
 	vm = vm_create_barebones();
 	vm_type = 0;
 	return vm;
+}
+
+/* Where there are no pages behind the mapping, MADV_DONTNEED is refused. */
+void gmem_zap(int fd, uint64_t offset, void *addr, size_t len)
+{
+	if (gmem_all_hidden())
+		ASSERT_OK(mmap(addr, len, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, fd, offset));
+	else
+		ASSERT_OK(madvise(addr, len, MADV_DONTNEED));
 }
 
 int __gmem_punch(int fd, uint64_t offset, uint64_t len)

@@ -6,6 +6,8 @@
  * which neither the host nor KVM can reach through userspace_addr.  What KVM
  * does for a guest has to work all the same: walk its page tables, fetch and
  * emulate instructions, keep its clock and steal time, run nested guests.
+ *
+ * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -406,6 +408,9 @@ static const char *test_map_gpa_range(void)
 	struct iovec iov;
 	uint64_t *page;
 	int fds[2];
+
+	if (gmem_all_hidden())
+		return gmem_no_references;
 
 	start_vm(hypercall_guest);
 	ASSERT_ERRNO(__vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, 1), EINVAL);

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_hidden_access_test: I/O and debugging
+ *
+ * With GUEST_MEMFD_FLAG_NO_DIRECT_MAP nobody gets hold of a page by its address
+ * in a process: whatever would keep a reference to it fails with a clear errno
+ * and changes nothing.  What copies through the mapping works.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/loop.h>
+#include <netinet/in.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <linux/io_uring.h>
+
+#include "guest_memfd_hidden.h"
+
+#define NR_PAGES	8
+#include "guest_memfd_fixture.h"
+
+static int fd;
+
+/* Populated memory; also whatever a test does must not change it. */
+static void start(void)
+{
+	fd = new_memory(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	gmem_fill(mem, size, 1);
+}
+
+static const char *stop(const char *skip)
+{
+	errno = 0;
+	assert_host_sees(mem, size, 1);
+	ASSERT_EQ(gmem_allocated(fd), size);
+	free_memory(fd);
+	return skip;
+}
+
+/* A child that has the memory mapped and waits to be looked at. */
+static pid_t stopped_child(void)
+{
+	pid_t pid = ASSERT_OK(fork());
+	int status;
+
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		assert_host_sees(mem, size, 1);
+		raise(SIGSTOP);
+		assert_host_sees(mem, size, 1);
+		_exit(0);
+	}
+	ASSERT_OK(waitpid(pid, &status, 0));
+	TEST_ASSERT(WIFSTOPPED(status), "Child failed, wait status 0x%x", status);
+	return pid;
+}
+
+static void end_child(pid_t pid)
+{
+	int status;
+
+	ASSERT_OK(ptrace(PTRACE_CONT, pid, 0, 0));
+	ASSERT_OK(waitpid(pid, &status, 0));
+	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status),
+		    "Child failed, wait status 0x%x", status);
+}
+
+static const char *test_ptrace(void)
+{
+	pid_t pid;
+
+	start();
+	pid = stopped_child();
+	ASSERT_ERRNO(ptrace(PTRACE_PEEKDATA, pid, mem, 0), EIO);
+	ASSERT_ERRNO(ptrace(PTRACE_POKEDATA, pid, mem, 0), EIO);
+	end_child(pid);
+	return stop(NULL);
+}
+
+static const char *test_proc_mem(void)
+{
+	uint8_t *buf = gmem_anonymous(page_size);
+	char path[64];
+	pid_t pid;
+	int file;
+
+	start();
+	pid = stopped_child();
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	file = ASSERT_OK(open(path, O_RDWR));
+	ASSERT_ERRNO(pread(file, buf, page_size, (uintptr_t)mem), EIO);
+	ASSERT_ERRNO(pwrite(file, buf, page_size, (uintptr_t)mem), EIO);
+	TEST_ASSERT(gmem_is_zero(buf, page_size), "Data from a failed read");
+	close(file);
+	end_child(pid);
+	ASSERT_OK(munmap(buf, page_size));
+	return stop(NULL);
+}
+
+static const char *test_process_vm(void)
+{
+	uint8_t *buf = gmem_anonymous(size);
+	struct iovec local = { buf, size }, remote;
+
+	start();
+	remote = (struct iovec){ mem, size };
+	ASSERT_ERRNO(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), EFAULT);
+	ASSERT_ERRNO(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), EFAULT);
+	TEST_ASSERT(gmem_is_zero(buf, size), "Data from a failed read");
+
+	/* The local side is only copied to and from. */
+	gmem_fill(buf, size, 1);
+	ASSERT_EQ(process_vm_readv(getpid(), &remote, 1, &local, 1, 0), (ssize_t)size);
+	assert_host_sees(mem, size, 1);
+	memset(buf, 0, size);
+	ASSERT_EQ(process_vm_writev(getpid(), &remote, 1, &local, 1, 0), (ssize_t)size);
+	assert_host_sees(buf, size, 1);
+	ASSERT_OK(munmap(buf, size));
+	return stop(NULL);
+}
+
+/* A block device whose data is at @backing: its name, or NULL. */
+static const char *attach_loop(int backing, int *loop)
+{
+	static char name[32];
+	int control = open("/dev/loop-control", O_RDWR), nr;
+
+	if (control < 0)
+		return NULL;
+	nr = ioctl(control, LOOP_CTL_GET_FREE);
+	close(control);
+	snprintf(name, sizeof(name), "/dev/loop%d", nr);
+	*loop = nr < 0 ? -1 : open(name, O_RDWR);
+	if (*loop < 0)
+		return NULL;
+	if (!ioctl(*loop, LOOP_SET_FD, backing))
+		return name;
+	close(*loop);
+	return NULL;
+}
+
+static const char *test_direct_io(void)
+{
+	int backing = ASSERT_OK(open("/tmp", O_TMPFILE | O_RDWR, 0600)), loop, direct;
+	uint8_t *buf = gmem_anonymous(size);
+	const char *name;
+
+	ASSERT_OK(ftruncate(backing, 2 * size));
+	name = attach_loop(backing, &loop);
+	if (!name) {
+		errno = 0;
+		close(backing);
+		ASSERT_OK(munmap(buf, size));
+		return "no loop devices";
+	}
+
+	start();
+	direct = ASSERT_OK(open(name, O_RDWR | O_DIRECT));
+	ASSERT_ERRNO(pwrite(direct, mem, size, 0), EFAULT);
+	ASSERT_EQ(pread(direct, buf, size, 0), (ssize_t)size);
+	TEST_ASSERT(gmem_is_zero(buf, size), "A failed write wrote");
+	ASSERT_ERRNO(pread(direct, mem, size, 0), EFAULT);
+	assert_host_sees(mem, size, 1);
+	close(direct);
+
+	/* Through the page cache there is no need for a reference. */
+	ASSERT_EQ(pwrite(loop, mem, size, 0), (ssize_t)size);
+	ASSERT_EQ(pread(loop, buf, size, 0), (ssize_t)size);
+	assert_host_sees(buf, size, 1);
+	memset(mem, 0, size);
+	ASSERT_EQ(pread(loop, mem, size, 0), (ssize_t)size);
+	ASSERT_OK(ioctl(loop, LOOP_CLR_FD));
+	close(loop);
+	close(backing);
+	ASSERT_OK(munmap(buf, size));
+	return stop(NULL);
+}
+
+static const char *test_pipes(void)
+{
+	uint8_t *buf = gmem_anonymous(size);
+	struct iovec iov;
+	int p[2], null;
+
+	start();
+	ASSERT_OK(pipe(p));
+	iov = (struct iovec){ mem, size };
+	ASSERT_ERRNO(vmsplice(p[1], &iov, 1, 0), EFAULT);
+	ASSERT_ERRNO(vmsplice(p[1], &iov, 1, SPLICE_F_GIFT), EFAULT);
+	/* Nor are they to be had from the file. */
+	ASSERT_ERRNO(splice(fd, NULL, p[1], NULL, size, 0), EINVAL);
+
+	ASSERT_EQ(write(p[1], mem, size), (ssize_t)size);
+	ASSERT_EQ(read(p[0], buf, size), (ssize_t)size);
+	assert_host_sees(buf, size, 1);
+	memset(mem, 0, size);
+	ASSERT_EQ(write(p[1], buf, size), (ssize_t)size);
+	ASSERT_EQ(read(p[0], mem, size), (ssize_t)size);
+	assert_host_sees(mem, size, 1);
+
+	/* From a pipe vmsplice() copies. */
+	memset(mem, 0, page_size);
+	ASSERT_EQ(write(p[1], buf, page_size), (ssize_t)page_size);
+	iov.iov_len = page_size;
+	ASSERT_EQ(vmsplice(p[0], &iov, 1, 0), (ssize_t)page_size);
+	assert_host_sees(mem, page_size, 1);
+	ASSERT_EQ(write(p[1], mem, page_size), (ssize_t)page_size);
+	null = ASSERT_OK(open("/dev/null", O_WRONLY));
+	ASSERT_EQ(splice(p[0], NULL, null, NULL, page_size, 0), (ssize_t)page_size);
+	close(null);
+	close(p[0]);
+	close(p[1]);
+	ASSERT_OK(munmap(buf, size));
+	return stop(NULL);
+}
+
+static const char *test_io_uring(void)
+{
+	struct io_uring_params params = { };
+	int ring = syscall(__NR_io_uring_setup, 4, &params);
+	struct iovec iov;
+
+	if (ring < 0) {
+		errno = 0;
+		return "no io_uring";
+	}
+	start();
+	iov = (struct iovec){ mem, size };
+	ASSERT_ERRNO(syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1),
+		     EFAULT);
+	close(ring);
+	return stop(NULL);
+}
+
+static const char *test_zerocopy_send(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	struct msghdr msg = { .msg_name = &to, .msg_namelen = sizeof(to), .msg_iovlen = 1 };
+	int sock = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+	struct iovec iov;
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	to.sin_port = htons(9);
+	if (sock < 0 || setsockopt(sock, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on))) {
+		errno = 0;
+		return "no sockets with SO_ZEROCOPY";
+	}
+	/* Without a way to the loopback device this shows nothing. */
+	iov = (struct iovec){ &to, sizeof(to) };
+	msg.msg_iov = &iov;
+	if (sendmsg(sock, &msg, 0) < 0) {
+		errno = 0;
+		close(sock);
+		return "no loopback network";
+	}
+	start();
+	iov = (struct iovec){ mem, page_size / 2 };
+	ASSERT_ERRNO(sendmsg(sock, &msg, MSG_ZEROCOPY), EFAULT);
+	close(sock);
+	return stop(NULL);
+}
+
+static long do_futex(int op, uint32_t val)
+{
+	struct timespec timeout = { .tv_nsec = 1000000 };
+
+	return syscall(SYS_futex, mem, op, val, &timeout, NULL, 0);
+}
+
+/* A shared futex is found by its page, a private one by its address. */
+static const char *test_futex(void)
+{
+	uint32_t val;
+
+	start();
+	val = *(uint32_t *)mem;
+	ASSERT_ERRNO(do_futex(FUTEX_WAIT, val), EFAULT);
+	ASSERT_ERRNO(do_futex(FUTEX_WAKE, 1), EFAULT);
+	ASSERT_ERRNO(do_futex(FUTEX_LOCK_PI, 0), EFAULT);
+	ASSERT_ERRNO(do_futex(FUTEX_WAIT_PRIVATE, val), ETIMEDOUT);
+	ASSERT_ERRNO(do_futex(FUTEX_WAIT_PRIVATE, val + 1), EAGAIN);
+	ASSERT_EQ(do_futex(FUTEX_WAKE_PRIVATE, 1), 0l);
+	return stop(NULL);
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_ptrace),
+	GMEM_TEST(test_proc_mem),
+	GMEM_TEST(test_process_vm),
+	GMEM_TEST(test_direct_io),
+	GMEM_TEST(test_pipes),
+	GMEM_TEST(test_io_uring),
+	GMEM_TEST(test_zerocopy_send),
+	GMEM_TEST(test_futex),
+};
+
+static void init(void)
+{
+	gmem_require_no_direct_map();
+	init_barebones();
+}
+
+GMEM_TEST_MAIN(init)

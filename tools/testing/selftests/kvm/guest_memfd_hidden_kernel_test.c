@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_hidden_kernel_test: what the kernel itself can see
+ *
+ * The direct map has nothing for the pages of a file with
+ * GUEST_MEMFD_FLAG_NO_DIRECT_MAP, from the first access to the last, and what
+ * reads or saves all memory has to do without them: /proc/kcore, which is also
+ * how this is seen, and hibernation.  A memory error there is one like any other.
+ *
+ * Each poisoned page is lost to the machine until it reboots.
+ *
+ * Parameters: kvm.tdp_mmu=0
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/kernel-page-flags.h>
+
+#include "guest_memfd_hidden.h"
+
+#define NR_PAGES	8
+#include "guest_memfd_fixture.h"
+
+#define CORRUPT_PFN	"/sys/kernel/debug/hwpoison/corrupt-pfn"
+#define NDM_SHARED	(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
+
+static int fd;
+
+static uint64_t pfns[NR_PAGES];
+
+static void start(bool protected)
+{
+	int i;
+
+	ASSERT_EQ(gmem_trace_start(), NULL);
+	fd = start_vm_with_slot(protected, NDM_SHARED);
+	gmem_guest_fill(vcpu, GPA, size, 1);
+	for (i = 0; i < NR_PAGES; i++)
+		pfns[i] = gmem_traced_pfn(GPA + i * page_size);
+	assert_host_sees(mem, size, 1);
+}
+
+static const char *stop(const char *skip)
+{
+	errno = 0;
+	stop_vm(fd);
+	return skip;
+}
+
+/* Somebody else's memory may be there by now; what was in the file is not. */
+static void assert_kcore_lacks(uint64_t seed)
+{
+	uint8_t *buf = gmem_anonymous(page_size), *want = gmem_anonymous(size);
+	int i;
+
+	gmem_fill(want, size, seed);
+	for (i = 0; i < NR_PAGES; i++) {
+		gmem_kcore_read(pfns[i], buf);
+		TEST_ASSERT(memcmp(buf, want + i * page_size, page_size),
+			    "The kernel sees page %d", i);
+	}
+	ASSERT_OK(munmap(want, size));
+	ASSERT_OK(munmap(buf, page_size));
+}
+
+static void assert_kcore_is_zero(void)
+{
+	uint8_t *buf = gmem_anonymous(page_size);
+	int i;
+
+	for (i = 0; i < NR_PAGES; i++) {
+		gmem_kcore_read(pfns[i], buf);
+		TEST_ASSERT(gmem_is_zero(buf, page_size), "The kernel sees page %d", i);
+	}
+	ASSERT_OK(munmap(buf, page_size));
+}
+
+/* Why one cannot look into memory here; or that one sees what is to be seen. */
+static const char *cannot_look(void)
+{
+	const char *skip = geteuid() ? "not root" : gmem_kcore_missing();
+	uint8_t *buf, *plain;
+
+	if (skip)
+		return skip;
+	buf = gmem_anonymous(page_size);
+	plain = gmem_anonymous(page_size);
+	gmem_fill(plain, page_size, 9);
+	gmem_kcore_read(gmem_pfn(plain), buf);
+	assert_host_sees(buf, page_size, 9);
+	ASSERT_OK(munmap(buf, page_size));
+	ASSERT_OK(munmap(plain, page_size));
+	return NULL;
+}
+
+static const char *test_control(void)
+{
+	const char *skip = cannot_look();
+	uint8_t *buf;
+	int i;
+
+	if (skip)
+		return skip;
+	/* The same file without the flag. */
+	fd = start_vm_with_slot(false, GMEM_SHARED);
+	gmem_fill(mem, size, 1);
+	buf = gmem_anonymous(size);
+	for (i = 0; i < NR_PAGES; i++)
+		gmem_kcore_read(gmem_pfn(mem + i * page_size), buf + i * page_size);
+	assert_host_sees(buf, size, 1);
+	ASSERT_OK(munmap(buf, size));
+	return stop(NULL);
+}
+
+static const char *test_hidden(void)
+{
+	const char *skip = cannot_look();
+
+	if (skip)
+		return skip;
+	start(false);
+	assert_kcore_is_zero();
+	gmem_fill(mem, size, 2);
+	assert_kcore_is_zero();
+	assert_guest_sees(vcpu, GPA, size, 2);
+
+	/* Freed one after the other, the pages lose their content first. */
+	gmem_punch(fd, 0, size / 2);
+	assert_kcore_lacks(2);
+	stop_vm(fd);
+	assert_kcore_lacks(2);
+	gmem_drop_caches();
+	assert_kcore_lacks(2);
+	return NULL;
+}
+
+static const char *test_hidden_while_private(void)
+{
+	const char *skip = cannot_look();
+
+	if (skip)
+		return skip;
+	start(true);
+	gmem_make_private(fd, 0, size);
+	assert_kcore_is_zero();
+	gmem_guest_fill(vcpu, GPA, size, 3);
+	assert_kcore_is_zero();
+	gmem_make_shared(fd, 0, size);
+	assert_kcore_is_zero();
+	assert_host_sees(mem, size, 3);
+	return stop(NULL);
+}
+
+/* Whether the first word of /sys/power/disk is "[disabled]". */
+static bool no_hibernation(void)
+{
+	char word[32] = "";
+	FILE *f = fopen("/sys/power/disk", "r");
+
+	TEST_ASSERT(f && fscanf(f, "%31s", word) == 1, "Cannot read /sys/power/disk");
+	fclose(f);
+	return !strcmp(word, "[disabled]");
+}
+
+static bool state_has_disk(void)
+{
+	FILE *f = fopen("/sys/power/state", "r");
+	bool found = false;
+	char word[32];
+
+	TEST_ASSERT(f, "Cannot read /sys/power/state");
+	while (fscanf(f, "%31s", word) == 1)
+		found |= !strcmp(word, "disk");
+	fclose(f);
+	return found;
+}
+
+static const char *test_hibernation(void)
+{
+	int i;
+
+	if (access("/sys/power/disk", R_OK)) {
+		errno = 0;
+		return "the kernel cannot hibernate";
+	}
+	start(false);
+	/* If it is not refused here it must not be tried either. */
+	TEST_ASSERT(no_hibernation(), "One can hibernate");
+	TEST_ASSERT(!state_has_disk(), "'disk' is among the states");
+	ASSERT_EQ(gmem_write_file("/sys/power/state", "disk"), EPERM);
+	assert_host_sees(mem, size, 1);
+	assert_guest_sees(vcpu, GPA, size, 1);
+	stop(NULL);
+
+	for (i = 0; i < 100 && no_hibernation(); i++) {
+		gmem_drop_caches();
+		usleep(100000);
+	}
+	TEST_ASSERT(!no_hibernation(), "One cannot hibernate afterwards");
+	return NULL;
+}
+
+/* Page 1 is not to be reached, its neighbours are as they were. */
+static void assert_page_is_poisoned(uint8_t *map)
+{
+	TEST_ASSERT(!gmem_try_read(map + page_size, NULL), "The host can read the page");
+	TEST_ASSERT(!gmem_try_write(map + page_size, 1), "The host can write the page");
+	assert_host_sees(map, page_size, 1);
+}
+
+static bool is_poisoned(uint64_t pfn)
+{
+	int file = ASSERT_OK(open("/proc/kpageflags", O_RDONLY));
+	uint64_t flags;
+
+	ASSERT_EQ(pread(file, &flags, sizeof(flags), pfn * sizeof(flags)),
+		  (ssize_t)sizeof(flags));
+	close(file);
+	return flags & (1ul << KPF_HWPOISON);
+}
+
+static const char *test_poison(void)
+{
+	uint8_t *fresh;
+	char val[32];
+	uint64_t bad;
+	int i, page;
+
+	if (geteuid() || access(CORRUPT_PFN, W_OK)) {
+		errno = 0;
+		return "no " CORRUPT_PFN;
+	}
+	start(false);
+	bad = pfns[1];
+	snprintf(val, sizeof(val), "0x%lx", bad);
+	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
+	assert_page_is_poisoned(mem);
+	ASSERT_EQ(gmem_guest_read(vcpu, GPA), *(uint64_t *)mem);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EHWPOISON);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EHWPOISON);
+	fresh = gmem_mmap(fd, 0, size);
+	assert_page_is_poisoned(fresh);
+	ASSERT_OK(munmap(fresh, size));
+	ASSERT_EQ(gmem_allocated(fd), size);
+
+	/* A good page takes its place. */
+	gmem_punch(fd, page_size, page_size);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
+	gmem_guest_fill(vcpu, GPA, size, 2);
+	assert_host_sees(mem, size, 2);
+	TEST_ASSERT(gmem_traced_pfn(GPA + page_size) != bad, "The bad page is back");
+	stop(NULL);
+
+	/* Nor does any other file get it, nor the page allocator. */
+	for (i = 0; i < 20; i++) {
+		gmem_drop_caches();
+		start(false);
+		for (page = 0; page < NR_PAGES; page++)
+			TEST_ASSERT(pfns[page] != bad, "The bad page is back");
+		stop(NULL);
+	}
+	TEST_ASSERT(is_poisoned(bad), "The page counts as good again");
+	return NULL;
+}
+
+/* The file is closed with the page in it, private or not. */
+static const char *test_close_with_poison(void)
+{
+	char val[32];
+	uint64_t bad;
+
+	if (geteuid() || access(CORRUPT_PFN, W_OK)) {
+		errno = 0;
+		return "no " CORRUPT_PFN;
+	}
+	start(true);
+	gmem_make_private(fd, 0, size);
+	bad = pfns[2];
+	snprintf(val, sizeof(val), "0x%lx", bad);
+	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + 2 * page_size, 0, 0);
+	vcpu_run_expect_memory_fault_flags(vcpu, GPA + 2 * page_size, EHWPOISON,
+					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
+	stop(NULL);
+	gmem_drop_caches();
+	TEST_ASSERT(is_poisoned(bad), "The page counts as good again");
+	start(false);
+	return stop(NULL);
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_control),
+	GMEM_TEST(test_hidden),
+	GMEM_TEST_PROTECTED(test_hidden_while_private),
+	/* What is poisoned stays hidden, and hibernation impossible. */
+	GMEM_TEST(test_hibernation),
+	GMEM_TEST(test_poison),
+	GMEM_TEST_PROTECTED(test_close_with_poison),
+};
+
+static void init(void)
+{
+	const char *skip;
+
+	gmem_require_no_direct_map();
+	skip = gmem_trace_start();
+	__TEST_REQUIRE(!skip, "%s", skip);
+}
+
+GMEM_TEST_MAIN(init)

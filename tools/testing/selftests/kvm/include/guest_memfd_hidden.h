@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests share of memory that the kernel's direct map does not have:
+ * looking at physical memory through the direct map, the figures by which the
+ * kernel accounts for both, and on which node memory is.
+ */
+#ifndef SELFTEST_KVM_GUEST_MEMFD_HIDDEN_H
+#define SELFTEST_KVM_GUEST_MEMFD_HIDDEN_H
+
+#include <linux/mempolicy.h>
+
+#include "guest_memfd_private.h"
+
+/* End the program if no file can be kept out of the direct map. */
+void gmem_require_no_direct_map(void);
+
+/* Kernel memory that can be read: what the direct map has for a page frame. */
+const char *gmem_kcore_missing(void);
+void gmem_kcore_read(uint64_t pfn, void *buf);
+
+/* A line of /proc/meminfo, in KiB, or of /proc/vmstat; -1 if there is none. */
+uint64_t gmem_meminfo(const char *key);
+uint64_t gmem_vmstat(const char *key);
+
+/* Let the kernel give back what it only keeps for later use. */
+void gmem_drop_caches(void);
+
+/* Drop caches until MemFree, in KiB, is this large: freeing may take its time. */
+void gmem_wait_for_free(uint64_t kib);
+
+/*
+ * The page frames behind hidden memory, which neither pagemap nor move_pages()
+ * tells: from the tracepoint of the guest's faults.  A test begins to trace, lets
+ * a guest fault in all pages, and asks then.  Returned is why one cannot trace.
+ */
+const char *gmem_trace_start(void);
+uint64_t gmem_traced_pfn(uint64_t gpa);
+
+/* Where memory is to be allocated, and is. */
+long gmem_mbind(void *addr, size_t len, int mode, unsigned long nodes);
+bool gmem_has_node(int node);
+int gmem_node_of(uint64_t pfn);
+
+#endif /* SELFTEST_KVM_GUEST_MEMFD_HIDDEN_H */

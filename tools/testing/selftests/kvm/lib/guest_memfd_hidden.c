@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Helpers for tests of memory outside the direct map, see guest_memfd_hidden.h.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/elf.h>
+#include <sys/syscall.h>
+
+#include "guest_memfd_hidden.h"
+
+#define KCORE		"/proc/kcore"
+#define NODE_DIR	"/sys/devices/system/node"
+#define BLOCK_SIZE	"/sys/devices/system/memory/block_size_bytes"
+
+void gmem_require_no_direct_map(void)
+{
+	gmem_require_mmap();
+	__TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) &
+		       GUEST_MEMFD_FLAG_NO_DIRECT_MAP,
+		       "the kernel or the machine has no NO_DIRECT_MAP");
+}
+
+const char *gmem_kcore_missing(void)
+{
+	int fd = open(KCORE, O_RDONLY);
+
+	errno = 0;
+	if (fd < 0)
+		return "no " KCORE;
+	close(fd);
+	return NULL;
+}
+
+/* The segments of RAM, and only those, have physical addresses. */
+void gmem_kcore_read(uint64_t pfn, void *buf)
+{
+	int fd = ASSERT_OK(open(KCORE, O_RDONLY)), i;
+	size_t page_size = getpagesize();
+	uint64_t pa = pfn * page_size;
+	struct elf64_phdr seg;
+	struct elf64_hdr hdr;
+
+	ASSERT_EQ(pread(fd, &hdr, sizeof(hdr), 0), (ssize_t)sizeof(hdr));
+	for (i = 0; i < hdr.e_phnum; i++) {
+		ASSERT_EQ(pread(fd, &seg, sizeof(seg), hdr.e_phoff + i * sizeof(seg)),
+			  (ssize_t)sizeof(seg));
+		if (seg.p_type != PT_LOAD || seg.p_paddr == -1ul ||
+		    pa < seg.p_paddr || pa - seg.p_paddr >= seg.p_memsz)
+			continue;
+		ASSERT_EQ(pread(fd, buf, page_size, seg.p_offset + pa - seg.p_paddr),
+			  (ssize_t)page_size);
+		close(fd);
+		return;
+	}
+	TEST_FAIL("%s has no page frame 0x%lx", KCORE, pfn);
+}
+
+/* Lines "key value" or "key: value". */
+static uint64_t read_key(const char *path, const char *key)
+{
+	uint64_t val, found = -1ull;
+	char line[256], name[64];
+	FILE *f = fopen(path, "r");
+
+	TEST_ASSERT(f, "Cannot open %s", path);
+	while (found == -1ull && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63[^: ]%*[: ]%lu", name, &val) == 2 &&
+		    !strcmp(name, key))
+			found = val;
+	fclose(f);
+	return found;
+}
+
+uint64_t gmem_meminfo(const char *key)
+{
+	return read_key("/proc/meminfo", key);
+}
+
+uint64_t gmem_vmstat(const char *key)
+{
+	return read_key("/proc/vmstat", key);
+}
+
+/* The first write asks for no messages. */
+void gmem_drop_caches(void)
+{
+	gmem_write_file("/proc/sys/vm/drop_caches", "4");
+	ASSERT_EQ(gmem_write_file("/proc/sys/vm/drop_caches", "3"), 0);
+}
+
+void gmem_wait_for_free(uint64_t kib)
+{
+	uint64_t now;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		gmem_drop_caches();
+		now = gmem_meminfo("MemFree");
+		if (now >= kib)
+			return;
+		usleep(100000);
+	}
+	TEST_FAIL("%lu KiB of memory are free, expected %lu", now, kib);
+}
+
+long gmem_mbind(void *addr, size_t len, int mode, unsigned long nodes)
+{
+	return syscall(SYS_mbind, addr, len, mode, &nodes, 8 * sizeof(nodes), 0);
+}
+
+bool gmem_has_node(int node)
+{
+	char path[64];
+	bool has;
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d", node);
+	has = !access(path, F_OK);
+	errno = 0;
+	return has;
+}
+
+/* debugfs is where this is mounted by itself. */
+#define TRACING		"/sys/kernel/debug/tracing/"
+
+const char *gmem_trace_start(void)
+{
+	if (gmem_write_file(TRACING "events/kvm/kvm_gmem_fault/enable", "1"))
+		return "no tracepoint " TRACING "events/kvm/kvm_gmem_fault";
+	close(ASSERT_OK(open(TRACING "trace", O_WRONLY | O_TRUNC)));
+	ASSERT_EQ(gmem_write_file(TRACING "tracing_on", "1"), 0);
+	return NULL;
+}
+
+/* The last fault at an address counts. */
+uint64_t gmem_traced_pfn(uint64_t gpa)
+{
+	unsigned long gfn, pfn, found = 0;
+	FILE *f = fopen(TRACING "trace", "r");
+	char line[256], *event;
+
+	TEST_ASSERT(f, "Cannot open " TRACING "trace");
+	while (fgets(line, sizeof(line), f)) {
+		event = strstr(line, "kvm_gmem_fault: ");
+		if (event && sscanf(event, "kvm_gmem_fault: gfn 0x%lx pfn 0x%lx",
+				    &gfn, &pfn) == 2 && gfn == gpa / getpagesize() && pfn)
+			found = pfn;
+	}
+	fclose(f);
+	TEST_ASSERT(found, "No fault was traced at 0x%lx", gpa);
+	return found;
+}
+
+/* The node whose folder has the memory block of the page. */
+int gmem_node_of(uint64_t pfn)
+{
+	uint64_t block_size;
+	FILE *f = fopen(BLOCK_SIZE, "r");
+	char path[96];
+	int node;
+
+	TEST_ASSERT(f, "Cannot open " BLOCK_SIZE);
+	ASSERT_EQ(fscanf(f, "%lx", &block_size), 1);
+	fclose(f);
+	for (node = 0; gmem_has_node(node); node++) {
+		snprintf(path, sizeof(path), NODE_DIR "/node%d/memory%lu", node,
+			 pfn * getpagesize() / block_size);
+		if (!access(path, F_OK))
+			return node;
+	}
+	errno = 0;
+	return -1;
+}
