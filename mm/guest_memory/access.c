@@ -45,7 +45,7 @@ guest_memory_begin_access(struct guest_memory_access *access, struct page *page)
 static __always_inline void
 guest_memory_end_access(struct guest_memory_access *access, void *addr)
 {
-	if (!access->hidden) {
+	if (!IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN) || !access->hidden) {
 		kunmap_local(addr);
 		return;
 	}
