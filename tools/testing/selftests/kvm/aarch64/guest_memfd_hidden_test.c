@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_no_direct_map_test: what is special about it on arm64
+ * guest_memfd_hidden_test: what is special about it on arm64
  *
  * The flag is there if, and only if, the direct map consists of pages (not with
  * rodata=on) and stage 2 decides on cacheability (FWB).  KVM does no cache
