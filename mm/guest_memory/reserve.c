@@ -12,7 +12,7 @@
  * - A block with free pages only is idle and counted.  One with some free pages
  *   is partial, and used up before an idle one is begun.  A full one is on no
  *   list, the pages know it by their pfn.
- * - A block with a lost page stays partial for ever.
+ * - A block with a lost page is never idle again: it does not come back.
  * - At most GUEST_MEMORY_RESERVE_HIGH blocks of a node are idle, and none when
  *   there is no file.  Memory pressure takes them as well.
  *
