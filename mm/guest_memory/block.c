@@ -36,6 +36,8 @@
 /* How many pages may be allocated or removed before others get a turn. */
 #define GUEST_MEMORY_ALLOC_BATCH	(SZ_2M >> PAGE_SHIFT)
 #define GUEST_MEMORY_REMOVE_BATCH	(SZ_1G >> PAGE_SHIFT)
+/* How many hidden pages may have left a file before they are free memory. */
+#define GUEST_MEMORY_COLLECT_BATCH	(SZ_16M >> PAGE_SHIFT)
 
 #ifdef CONFIG_NUMA
 /* On its own for the sake of the stack: most files have no policy. */
@@ -309,12 +311,33 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 EXPORT_SYMBOL_NS_GPL(guest_memory_get_pfn, GUEST_MEMORY);
 
 /*
+ * Truncation does not free hidden pages, only leaves them behind.  In steps, so
+ * that whoever waits for the memory of a large file need not wait for all of it.
+ */
+static void guest_memory_remove_hidden(struct inode *inode, pgoff_t start,
+				       pgoff_t end)
+{
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+	struct address_space *mapping = inode->i_mapping;
+	pgoff_t next;
+
+	while (start < end &&
+	       xa_find(&mapping->i_pages, &start, end - 1, XA_PRESENT)) {
+		next = min(start + GUEST_MEMORY_COLLECT_BATCH, end);
+		truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
+					   ((loff_t)next << PAGE_SHIFT) - 1);
+		guest_memory_collect(gi->removed);
+		gi->removed = NULL;
+		start = next;
+	}
+}
+
+/*
  * Remove pages [start, end).  The caller has made them unreachable for guests;
  * truncation removes the mappings of the host, if there are any left.
  */
 void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
 {
-	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 	struct address_space *mapping = inode->i_mapping;
 	unsigned long nrpages = mapping->nrpages;
 
@@ -323,14 +346,13 @@ void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
 	if (!nrpages)
 		return;
 
-	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
-				   ((loff_t)end << PAGE_SHIFT) - 1);
+	if (guest_memory_hides(inode))
+		guest_memory_remove_hidden(inode, start, end);
+	else
+		truncate_inode_pages_range(mapping,
+					   (loff_t)start << PAGE_SHIFT,
+					   ((loff_t)end << PAGE_SHIFT) - 1);
 	guest_memory_account(inode, mapping->nrpages - nrpages);
-
-	if (guest_memory_hides(inode) && gi->removed) {
-		guest_memory_collect(gi->removed);
-		gi->removed = NULL;
-	}
 }
 
 /* The folio has left the file and is about to be freed; see the invariants. */

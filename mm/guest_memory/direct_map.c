@@ -22,9 +22,11 @@
 #include <linux/guest_memory.h>
 #include <linux/guest_memory_arch.h>
 #include <linux/jump_label.h>
+#include <linux/mm.h>
 #include <linux/page_ref.h>
 #include <linux/set_memory.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -95,6 +97,20 @@ int guest_memory_start_hiding(void)
 	mutex_unlock(&lock);
 
 	return static_key_enabled(&guest_memory_hiding) ? 0 : -ENOMEM;
+}
+
+/*
+ * Blocks cannot be reclaimed, and large pages are given out down to the last
+ * reserves.  Whoever asks next for a page would then meet the OOM killer, which
+ * does not know who has the memory: leave what the host needs to work.
+ */
+static bool guest_memory_room_for_block(void)
+{
+	long anon = global_node_page_state(NR_ACTIVE_ANON) +
+		    global_node_page_state(NR_INACTIVE_ANON);
+
+	return si_mem_available() + min(anon, get_nr_swap_pages()) >
+	       (long)GUEST_MEMORY_BLOCK_PAGES;
 }
 
 static struct guest_memory_block *
@@ -186,6 +202,9 @@ unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, nodemask_t *nodes,
 	unsigned int made;
 
 	for (made = 0; made < nr; made++) {
+		if (!guest_memory_room_for_block())
+			break;
+
 		block = guest_memory_alloc_block(gfp, nid, nodes);
 		if (!block)
 			break;
