@@ -50,8 +50,15 @@ int __kvm_gmem_max_mapping_level(struct kvm *kvm,
  * KVM_RUN alone.
  */
 static int kvm_gmem_fault_exit(struct kvm_vcpu *vcpu,
-			       struct kvm_page_fault *fault, bool private, int r)
+			       struct kvm_page_fault *fault, int r)
 {
+	const struct kvm_memory_slot *slot = fault->slot;
+	bool private = kvm_gmem_is_private(vcpu->kvm, slot, fault->gfn);
+
+	/* It became shared since kvm_gmem_handles_fault() was asked. */
+	if (!private && !(slot && kvm_slot_is_gmem_only(slot)))
+		return RET_PF_RETRY;
+
 	if (!fault->prefetch)
 		kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(fault->gfn),
 					      PAGE_SIZE, private);
@@ -60,17 +67,12 @@ static int kvm_gmem_fault_exit(struct kvm_vcpu *vcpu,
 
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
-	bool private = kvm_gmem_is_private(vcpu->kvm, fault->slot, fault->gfn);
 	unsigned int order = 0;
 	u8 level;
 	int r;
 
-	/* It became shared since kvm_gmem_handles_fault() was asked. */
-	if (!private && !(fault->slot && kvm_slot_is_gmem_only(fault->slot)))
-		return RET_PF_RETRY;
-
 	if (!fault->slot || !kvm_slot_is_gmem(fault->slot))
-		return kvm_gmem_fault_exit(vcpu, fault, private, -EFAULT);
+		return kvm_gmem_fault_exit(vcpu, fault, -EFAULT);
 
 	/* What is_page_fault_stale() compares to invalidations in progress. */
 	fault->hva = __gfn_to_hva_memslot(fault->slot, fault->gfn);
@@ -80,7 +82,7 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	r = kvm_gmem_get_pfn(vcpu->kvm, fault->slot, fault->gfn, &fault->pfn,
 			     &order);
 	if (r)
-		return kvm_gmem_fault_exit(vcpu, fault, private, r);
+		return kvm_gmem_fault_exit(vcpu, fault, r);
 
 	/*
 	 * Also for a read while the slot has dirty logging, where it makes the
