@@ -25,22 +25,6 @@
 
 static int fd;
 
-/* Populated memory; also whatever a test does must not change it. */
-static void start(void)
-{
-	fd = new_memory(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	gmem_fill(mem, size, 1);
-}
-
-static const char *stop(const char *skip)
-{
-	errno = 0;
-	assert_host_sees(mem, size, 1);
-	ASSERT_EQ(gmem_allocated(fd), size);
-	free_memory(fd);
-	return skip;
-}
-
 /* A child that has the memory mapped and waits to be looked at. */
 static pid_t stopped_child(void)
 {
@@ -73,12 +57,12 @@ static const char *test_ptrace(void)
 {
 	pid_t pid;
 
-	start();
+	fd = start_hidden();
 	pid = stopped_child();
 	ASSERT_ERRNO(ptrace(PTRACE_PEEKDATA, pid, mem, 0), EIO);
 	ASSERT_ERRNO(ptrace(PTRACE_POKEDATA, pid, mem, 0), EIO);
 	end_child(pid);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_proc_mem(void)
@@ -88,7 +72,7 @@ static const char *test_proc_mem(void)
 	pid_t pid;
 	int file;
 
-	start();
+	fd = start_hidden();
 	pid = stopped_child();
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	file = ASSERT_OK(open(path, O_RDWR));
@@ -98,7 +82,7 @@ static const char *test_proc_mem(void)
 	close(file);
 	end_child(pid);
 	ASSERT_OK(munmap(buf, page_size));
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_process_vm(void)
@@ -106,7 +90,7 @@ static const char *test_process_vm(void)
 	uint8_t *buf = gmem_anonymous(size);
 	struct iovec local = { buf, size }, remote;
 
-	start();
+	fd = start_hidden();
 	remote = (struct iovec){ mem, size };
 	ASSERT_ERRNO(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), EFAULT);
 	ASSERT_ERRNO(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), EFAULT);
@@ -120,7 +104,7 @@ static const char *test_process_vm(void)
 	ASSERT_EQ(process_vm_writev(getpid(), &remote, 1, &local, 1, 0), (ssize_t)size);
 	assert_host_sees(buf, size, 1);
 	ASSERT_OK(munmap(buf, size));
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 /* A block device whose data is at @backing: its name, or NULL. */
@@ -158,7 +142,7 @@ static const char *test_direct_io(void)
 		return "no loop devices";
 	}
 
-	start();
+	fd = start_hidden();
 	direct = ASSERT_OK(open(name, O_RDWR | O_DIRECT));
 	ASSERT_ERRNO(pwrite(direct, mem, size, 0), EFAULT);
 	ASSERT_EQ(pread(direct, buf, size, 0), (ssize_t)size);
@@ -177,7 +161,7 @@ static const char *test_direct_io(void)
 	close(loop);
 	close(backing);
 	ASSERT_OK(munmap(buf, size));
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_pipes(void)
@@ -186,7 +170,7 @@ static const char *test_pipes(void)
 	struct iovec iov;
 	int p[2], null;
 
-	start();
+	fd = start_hidden();
 	ASSERT_OK(pipe(p));
 	iov = (struct iovec){ mem, size };
 	ASSERT_ERRNO(vmsplice(p[1], &iov, 1, 0), EFAULT);
@@ -215,7 +199,7 @@ static const char *test_pipes(void)
 	close(p[0]);
 	close(p[1]);
 	ASSERT_OK(munmap(buf, size));
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_io_uring(void)
@@ -228,12 +212,12 @@ static const char *test_io_uring(void)
 		errno = 0;
 		return "no io_uring";
 	}
-	start();
+	fd = start_hidden();
 	iov = (struct iovec){ mem, size };
 	ASSERT_ERRNO(syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1),
 		     EFAULT);
 	close(ring);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_zerocopy_send(void)
@@ -257,11 +241,11 @@ static const char *test_zerocopy_send(void)
 		close(sock);
 		return "no loopback network";
 	}
-	start();
+	fd = start_hidden();
 	iov = (struct iovec){ mem, page_size / 2 };
 	ASSERT_ERRNO(sendmsg(sock, &msg, MSG_ZEROCOPY), EFAULT);
 	close(sock);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static long do_futex(int op, uint32_t val)
@@ -276,7 +260,7 @@ static const char *test_futex(void)
 {
 	uint32_t val;
 
-	start();
+	fd = start_hidden();
 	val = *(uint32_t *)mem;
 	ASSERT_ERRNO(do_futex(FUTEX_WAIT, val), EFAULT);
 	ASSERT_ERRNO(do_futex(FUTEX_WAKE, 1), EFAULT);
@@ -284,7 +268,7 @@ static const char *test_futex(void)
 	ASSERT_ERRNO(do_futex(FUTEX_WAIT_PRIVATE, val), ETIMEDOUT);
 	ASSERT_ERRNO(do_futex(FUTEX_WAIT_PRIVATE, val + 1), EAGAIN);
 	ASSERT_EQ(do_futex(FUTEX_WAKE_PRIVATE, 1), 0l);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const struct gmem_test tests[] = {

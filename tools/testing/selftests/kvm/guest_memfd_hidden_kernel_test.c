@@ -39,13 +39,6 @@ static void start(bool protected)
 	assert_host_sees(mem, size, 1);
 }
 
-static const char *stop(const char *skip)
-{
-	errno = 0;
-	stop_vm(fd);
-	return skip;
-}
-
 /* Somebody else's memory may be there by now; what was in the file is not. */
 static void assert_kcore_lacks(uint64_t seed)
 {
@@ -108,7 +101,8 @@ static const char *test_control(void)
 		gmem_kcore_read(gmem_pfn(mem + i * page_size), buf + i * page_size);
 	assert_host_sees(buf, size, 1);
 	ASSERT_OK(munmap(buf, size));
-	return stop(NULL);
+	stop_vm(fd);
+	return NULL;
 }
 
 static const char *test_hidden(void)
@@ -147,7 +141,8 @@ static const char *test_hidden_while_private(void)
 	gmem_make_shared(fd, 0, size);
 	assert_kcore_is_zero();
 	assert_host_sees(mem, size, 3);
-	return stop(NULL);
+	stop_vm(fd);
+	return NULL;
 }
 
 /* Whether the first word of /sys/power/disk is "[disabled]". */
@@ -189,7 +184,7 @@ static const char *test_hibernation(void)
 	ASSERT_EQ(gmem_write_file("/sys/power/state", "disk"), EPERM);
 	assert_host_sees(mem, size, 1);
 	assert_guest_sees(vcpu, GPA, size, 1);
-	stop(NULL);
+	stop_vm(fd);
 
 	for (i = 0; i < 100 && no_hibernation(); i++) {
 		gmem_drop_caches();
@@ -249,7 +244,7 @@ static const char *test_poison(void)
 	gmem_guest_fill(vcpu, GPA, size, 2);
 	assert_host_sees(mem, size, 2);
 	TEST_ASSERT(gmem_traced_pfn(GPA + page_size) != bad, "The bad page is back");
-	stop(NULL);
+	stop_vm(fd);
 
 	/* Nor does any other file get it, nor the page allocator. */
 	for (i = 0; i < 20; i++) {
@@ -257,7 +252,7 @@ static const char *test_poison(void)
 		start(false);
 		for (page = 0; page < NR_PAGES; page++)
 			TEST_ASSERT(pfns[page] != bad, "The bad page is back");
-		stop(NULL);
+		stop_vm(fd);
 	}
 	TEST_ASSERT(is_poisoned(bad), "The page counts as good again");
 	return NULL;
@@ -281,11 +276,12 @@ static const char *test_close_with_poison(void)
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + 2 * page_size, 0, 0);
 	vcpu_run_expect_memory_fault_flags(vcpu, GPA + 2 * page_size, EHWPOISON,
 					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
-	stop(NULL);
+	stop_vm(fd);
 	gmem_drop_caches();
 	TEST_ASSERT(is_poisoned(bad), "The page counts as good again");
 	start(false);
-	return stop(NULL);
+	stop_vm(fd);
+	return NULL;
 }
 
 static const struct gmem_test tests[] = {

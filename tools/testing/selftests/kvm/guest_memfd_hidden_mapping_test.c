@@ -28,27 +28,11 @@
 
 static int fd;
 
-/* Populated memory; also whatever a test does must not change it. */
-static void start(void)
-{
-	fd = new_memory(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	gmem_fill(mem, size, 1);
-}
-
-static const char *stop(const char *skip)
-{
-	errno = 0;
-	assert_host_sees(mem, size, 1);
-	ASSERT_EQ(gmem_allocated(fd), size);
-	free_memory(fd);
-	return skip;
-}
-
 static const char *test_mlock(void)
 {
 	uint8_t *second;
 
-	start();
+	fd = start_hidden();
 	ASSERT_OK(mlock(mem, size));
 	ASSERT_OK(munlock(mem, size));
 	ASSERT_OK(mlock2(mem, size, MLOCK_ONFAULT));
@@ -61,7 +45,7 @@ static const char *test_mlock(void)
 				MAP_SHARED | MAP_POPULATE | MAP_LOCKED, fd, 0));
 	assert_host_sees(second, size, 1);
 	ASSERT_OK(munmap(second, size));
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 /* Advice that needs the pages fails, and none has an effect on the data. */
@@ -80,7 +64,7 @@ static const char *test_madvise(void)
 	};
 	int i, err;
 
-	start();
+	fd = start_hidden();
 	for (i = 0; i < ARRAY_SIZE(advices); i++) {
 		/* A kernel without it does not even know the number. */
 		if (madvise(mem, 0, advices[i].advice))
@@ -103,7 +87,7 @@ static const char *test_madvise(void)
 	ASSERT_OK(madvise(mem, page_size, MADV_REMOVE));
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "MADV_REMOVE left data");
 	gmem_fill(mem, size, 1);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_mapping(void)
@@ -111,7 +95,7 @@ static const char *test_mapping(void)
 	unsigned char present[NR_PAGES];
 	uint8_t *to = gmem_anonymous(size);
 
-	start();
+	fd = start_hidden();
 	ASSERT_OK(mincore(mem, size, present));
 	ASSERT_EQ(present[0] & 1, 1);
 	ASSERT_OK(msync(mem, size, MS_ASYNC));
@@ -125,7 +109,7 @@ static const char *test_mapping(void)
 	gmem_fill(mem, size, 1);
 	ASSERT_ERRNO(mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0), EINVAL);
 	ASSERT_ERRNO(mprotect(mem, size, PROT_READ | PROT_EXEC), EACCES);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_userfaultfd(void)
@@ -138,7 +122,7 @@ static const char *test_userfaultfd(void)
 		errno = 0;
 		return "userfaultfd is not available";
 	}
-	start();
+	fd = start_hidden();
 	reg.range.start = (uintptr_t)mem;
 	reg.range.len = size;
 	ASSERT_OK(ioctl(uffd, UFFDIO_API, &api));
@@ -147,7 +131,7 @@ static const char *test_userfaultfd(void)
 		ASSERT_ERRNO(ioctl(uffd, UFFDIO_REGISTER, &reg), EINVAL);
 	}
 	close(uffd);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static const char *test_numa_calls(void)
@@ -158,7 +142,7 @@ static const char *test_numa_calls(void)
 	if (!gmem_has_node(0))
 		return "the kernel has no NUMA support";
 
-	start();
+	fd = start_hidden();
 	page = mem;
 	ASSERT_ERRNO(syscall(SYS_get_mempolicy, &node, NULL, 0, mem,
 			     MPOL_F_ADDR | MPOL_F_NODE), EFAULT);
@@ -171,7 +155,7 @@ static const char *test_numa_calls(void)
 	errno = 0;
 	ASSERT_OK(gmem_mbind(mem, size, MPOL_BIND, 1));
 	ASSERT_OK(syscall(SYS_mbind, mem, size, MPOL_DEFAULT, NULL, 0, MPOL_MF_MOVE));
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 static void child_uses_mapping(void *arg)
@@ -186,14 +170,14 @@ static const char *test_fork(void)
 {
 	int i;
 
-	start();
+	fd = start_hidden();
 	for (i = 0; i < 4; i++)
 		gmem_in_child(child_uses_mapping, NULL);
 	/* Nothing of the mapping is in the child's page tables. */
 	ASSERT_OK(madvise(mem, size, MADV_DONTFORK));
 	ASSERT_OK(madvise(mem, size, MADV_DOFORK));
 	gmem_in_child(child_uses_mapping, NULL);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 /* Read @path to its end: how much there was, or 0. */
@@ -215,7 +199,7 @@ static size_t read_all(const char *path)
 
 static const char *test_procfs(void)
 {
-	start();
+	fd = start_hidden();
 	ASSERT_EQ(gmem_pfn(mem), 0ul);
 	TEST_ASSERT(read_all("/proc/self/maps"), "No maps");
 	read_all("/proc/self/smaps");
@@ -227,7 +211,7 @@ static const char *test_procfs(void)
 	read_all("/proc/kpageflags");
 	read_all("/proc/kpagecount");
 	read_all("/sys/kernel/mm/page_idle/bitmap");
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 /* For as long as this is open the kernel looks for build IDs of what is mapped. */
@@ -256,7 +240,7 @@ static const char *test_build_id(void)
 		errno = 0;
 		return "no perf events with build IDs";
 	}
-	start();
+	fd = start_hidden();
 	memcpy(mem, elf, sizeof(elf));
 	for (i = 0; i < 3; i++) {
 		second = gmem_mmap(fd, 0, size);
@@ -265,7 +249,7 @@ static const char *test_build_id(void)
 	}
 	gmem_fill(mem, size, 1);
 	close(event);
-	return stop(NULL);
+	return stop_hidden(fd, NULL);
 }
 
 #define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
@@ -306,7 +290,7 @@ static const char *dump_core(void)
 	int status;
 	pid_t pid;
 
-	start();
+	fd = start_hidden();
 	pid = ASSERT_OK(fork());
 	if (!pid)
 		child_crash();
@@ -319,7 +303,7 @@ static const char *dump_core(void)
 		skip = "no core was dumped";
 	}
 	unlink(CORE_FILE);
-	return stop(skip);
+	return stop_hidden(fd, skip);
 }
 
 static const char *test_core_dump(void)

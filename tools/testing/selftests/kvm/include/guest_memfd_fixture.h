@@ -77,6 +77,25 @@ static inline void free_memory(int fd)
 		close(fd);
 }
 
+/* Populated memory outside the direct map, for a test that must not change it. */
+static inline int start_hidden(void)
+{
+	int fd = new_memory(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+
+	gmem_fill(mem, size, 1);
+	return fd;
+}
+
+/* It has not. errno may be left from calls that the test had expected to fail. */
+static inline const char *stop_hidden(int fd, const char *skip)
+{
+	errno = 0;
+	assert_host_sees(mem, size, 1);
+	ASSERT_EQ(gmem_allocated(fd), size);
+	free_memory(fd);
+	return skip;
+}
+
 /* Show a range of the file in a slot, or with @len 0 delete the slot. */
 static inline void set_slot(int slot, uint64_t gpa, int fd, uint64_t offset, size_t len)
 {
@@ -113,6 +132,7 @@ static inline int start_vm_with_slot(bool protected, uint64_t flags)
 /* @fd may be -1: the test has closed it; mem NULL: it has unmapped that. */
 static inline void stop_vm(int fd)
 {
+	errno = 0;
 	kvm_vm_free(vm);
 	if (mem)
 		free_memory(fd);
