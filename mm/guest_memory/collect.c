@@ -38,7 +38,7 @@
 
 static void guest_memory_collect_again(struct work_struct *work);
 
-/* Pages that somebody had a reference to. */
+/* Pages that somebody had a reference to; the number includes the worker's. */
 static DEFINE_SPINLOCK(guest_memory_waiting_lock);
 static struct folio *guest_memory_waiting;
 static unsigned long guest_memory_nr_waiting;
@@ -176,13 +176,13 @@ void guest_memory_collect(struct folio *list)
 
 static void guest_memory_collect_again(struct work_struct *work)
 {
-	unsigned long delay;
+	unsigned long delay, nr;
 	struct folio *list;
 
 	spin_lock(&guest_memory_waiting_lock);
 	list = guest_memory_waiting;
 	guest_memory_waiting = NULL;
-	guest_memory_nr_waiting = 0;
+	nr = guest_memory_nr_waiting;
 	delay = guest_memory_waiting_delay;
 	spin_unlock(&guest_memory_waiting_lock);
 
@@ -190,4 +190,9 @@ static void guest_memory_collect_again(struct work_struct *work)
 	lru_add_drain_all();
 	delay = min(2 * delay, GUEST_MEMORY_COLLECT_DELAY_MAX);
 	guest_memory_collect_or_wait(list, delay);
+
+	/* Only now, so that what is in hand counts.  What waits again does. */
+	spin_lock(&guest_memory_waiting_lock);
+	guest_memory_nr_waiting -= nr;
+	spin_unlock(&guest_memory_waiting_lock);
 }
