@@ -64,10 +64,25 @@ static bool is_word(const struct scan *scan, unsigned int i, u64 word)
 	return word == scan->masked[i];
 }
 
-static bool is_secret(const struct scan *scan, const char *at)
+/* A page with a memory error must not be read. */
+static bool may_read(unsigned long pfn)
 {
+	struct page *page = pfn_to_online_page(pfn);
+
+	return page && !PageHWPoison(page);
+}
+
+/* From @offset of a page on; it may begin in the page before, or end behind. */
+static bool is_secret(const struct scan *scan, unsigned long pfn, int offset)
+{
+	const char *at = (char *)__va(PFN_PHYS(pfn)) + offset;
 	unsigned int i;
 	u64 word;
+
+	if (offset < 0 && !may_read(pfn - 1))
+		return false;
+	if (offset > (int)(PAGE_SIZE - SECRET_SIZE) && !may_read(pfn + 1))
+		return false;
 
 	for (i = 0; i < SECRET_WORDS; i++)
 		if (!load(at + i * sizeof(word), &word) ||
@@ -80,11 +95,11 @@ static bool is_secret(const struct scan *scan, const char *at)
  * Wherever the secret begins, one of its first eight bytes is the first byte of
  * an aligned word. Only words with such a first byte are worth a closer look.
  */
-static void scan_page(struct scan *scan, const char *page)
+static void scan_page(struct scan *scan, unsigned long pfn)
 {
+	const char *page = __va(PFN_PHYS(pfn));
 	unsigned long occurrences = scan->occurrences;
-	const char *at;
-	unsigned int i;
+	int offset, i;
 	u64 word;
 
 	if (!load(page, &word)) {
@@ -92,13 +107,13 @@ static void scan_page(struct scan *scan, const char *page)
 		return;
 	}
 	scan->pages_read++;
-	for (at = page; at < page + PAGE_SIZE; at += sizeof(word)) {
-		if (!load(at, &word))
+	for (offset = 0; offset < PAGE_SIZE; offset += sizeof(word)) {
+		if (!load(page + offset, &word))
 			break;
 		if (!test_bit(*(u8 *)&word, scan->first_bytes))
 			continue;
 		for (i = 0; i < sizeof(word); i++)
-			if (is_secret(scan, at - i))
+			if (is_secret(scan, pfn, offset - i))
 				scan->occurrences++;
 	}
 	if (scan->occurrences != occurrences)
@@ -114,14 +129,6 @@ static void set_first_bytes(struct scan *scan)
 		__set_bit(mask[i] ^ masked[i], scan->first_bytes);
 }
 
-/* A page with a memory error must not be read. */
-static bool may_read(unsigned long pfn)
-{
-	struct page *page = pfn_to_online_page(pfn);
-
-	return page && !PageHWPoison(page);
-}
-
 static int scan_resource(struct resource *res, void *arg)
 {
 	unsigned long pfn = PHYS_PFN(res->start + PAGE_SIZE - 1);
@@ -133,7 +140,7 @@ static int scan_resource(struct resource *res, void *arg)
 			return -EINTR;
 		if (may_read(pfn)) {
 			pagefault_disable();
-			scan_page(scan, __va(PFN_PHYS(pfn)));
+			scan_page(scan, pfn);
 			pagefault_enable();
 		} else {
 			scan->pages_not_readable++;
