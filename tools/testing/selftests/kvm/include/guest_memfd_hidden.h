@@ -22,6 +22,9 @@ void gmem_kcore_read(uint64_t pfn, void *buf);
 uint64_t gmem_meminfo(const char *key);
 uint64_t gmem_vmstat(const char *key);
 
+/* Wait until nobody has a reference to a page that has left its file. */
+void gmem_wait_for_leaving(void);
+
 /* Let the kernel give back what it only keeps for later use. */
 void gmem_drop_caches(void);
 

@@ -12,6 +12,7 @@
 #define KCORE		"/proc/kcore"
 #define NODE_DIR	"/sys/devices/system/node"
 #define BLOCK_SIZE	"/sys/devices/system/memory/block_size_bytes"
+#define RESERVE		"/sys/kernel/debug/guest_memory_reserve"
 
 void gmem_require_no_direct_map(void)
 {
@@ -80,6 +81,22 @@ uint64_t gmem_meminfo(const char *key)
 uint64_t gmem_vmstat(const char *key)
 {
 	return read_key("/proc/vmstat", key);
+}
+
+/* While the kernel looks at them again they do not count, hence twice. */
+void gmem_wait_for_leaving(void)
+{
+	uint64_t left = 1, before;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		before = left;
+		left = read_key(RESERVE, "leaving");
+		if (!left && !before)
+			return;
+		usleep(50000);
+	}
+	TEST_FAIL("%lu pages are still referred to", left);
 }
 
 /* The first write asks for no messages. */
