@@ -83,20 +83,16 @@ uint64_t gmem_vmstat(const char *key)
 	return read_key("/proc/vmstat", key);
 }
 
-/* While the kernel looks at them again they do not count, hence twice. */
 void gmem_wait_for_leaving(void)
 {
-	uint64_t left = 1, before;
+	uint64_t left = 1;
 	int i;
 
-	for (i = 0; i < 100; i++) {
-		before = left;
-		left = read_key(RESERVE, "leaving");
-		if (!left && !before)
-			return;
+	for (i = 0; left && i < 100; i++) {
 		usleep(50000);
+		left = read_key(RESERVE, "leaving");
 	}
-	TEST_FAIL("%lu pages are still referred to", left);
+	TEST_ASSERT(!left, "%lu pages are still referred to", left);
 }
 
 /* The first write asks for no messages. */
