@@ -23,11 +23,13 @@
  * the direct map, and do not stay there: they are cleared when the map ends.
  *
  * The map has a reference to the page, so whether the page is in the direct map
- * does not change while the map exists.
+ * does not change while the map exists.  A memory error may hit the page, though:
+ * then KVM goes on with the copy, and the guest meets the error by itself.
  */
 #include <linux/gfp.h>
 #include <linux/kvm_gmem.h>
 #include <linux/kvm_host.h>
+#include <linux/page-flags.h>
 #include <linux/string.h>
 
 #define GMEM_COPY_ORDER	1
@@ -56,7 +58,7 @@ void *kvm_gmem_make_copy(struct page *page)
 
 void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty)
 {
-	if (dirty)
+	if (dirty && !PageHWPoison(map->page))
 		kvm_gmem_write_copy(map->page, map->hva);
 
 	memzero_explicit(map->hva, PAGE_SIZE << GMEM_COPY_ORDER);
@@ -72,7 +74,7 @@ EXPORT_SYMBOL_GPL(kvm_gmem_map_is_copy);
 
 void kvm_gmem_sync_map(struct kvm_host_map *map)
 {
-	if (!kvm_gmem_map_is_copy(map))
+	if (!kvm_gmem_map_is_copy(map) || PageHWPoison(map->page))
 		return;
 
 	kvm_gmem_write_copy(map->page, map->hva);
