@@ -23,11 +23,13 @@
 #include <linux/guest_memory_arch.h>
 #include <linux/jump_label.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/page_ref.h>
 #include <linux/set_memory.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
 #include <linux/vmalloc.h>
+#include <linux/vmstat.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -103,13 +105,27 @@ int guest_memory_start_hiding(void)
  * Blocks cannot be reclaimed, and large pages are given out down to the last
  * reserves.  Whoever asks next for a page would then meet the OOM killer, which
  * does not know who has the memory: leave what the host needs to work.
+ *
+ * Nor can they be moved, and neither can most of what the host needs.  Memory
+ * for movable pages only is of no use to either.
  */
 static bool guest_memory_room_for_block(void)
 {
-	long anon = global_node_page_state(NR_ACTIVE_ANON) +
-		    global_node_page_state(NR_INACTIVE_ANON);
+	long room, anon = 0;
+	struct zone *zone;
 
-	return si_mem_available() + min(anon, get_nr_swap_pages()) >
+	room = si_mem_available() - global_zone_page_state(NR_FREE_CMA_PAGES);
+	for_each_populated_zone(zone) {
+		if (zone_idx(zone) == ZONE_MOVABLE)
+			room -= zone_page_state(zone, NR_FREE_PAGES) +
+				zone_page_state(zone, NR_ZONE_ACTIVE_FILE) +
+				zone_page_state(zone, NR_ZONE_INACTIVE_FILE);
+		else
+			anon += zone_page_state(zone, NR_ZONE_ACTIVE_ANON) +
+				zone_page_state(zone, NR_ZONE_INACTIVE_ANON);
+	}
+
+	return room + min(anon, get_nr_swap_pages()) >
 	       (long)GUEST_MEMORY_BLOCK_PAGES;
 }
 
