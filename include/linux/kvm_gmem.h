@@ -300,7 +300,7 @@ static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn)
  * @page:	the page, with a reference for as long as the map exists
  *
  * Context: process, may sleep.
- * Return: the address, or NULL when there is no memory for the copy.
+ * Return: the address.
  */
 void *kvm_gmem_make_copy(struct page *page);
 

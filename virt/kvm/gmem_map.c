@@ -49,9 +49,10 @@ void *kvm_gmem_make_copy(struct page *page)
 {
 	void *copy;
 
-	copy = (void *)__get_free_pages(GFP_KERNEL_ACCOUNT, GMEM_COPY_ORDER);
-	if (copy)
-		kvm_gmem_read_copy(page, copy);
+	/* Users take a failure for an error of the guest, or lose an exit. */
+	copy = (void *)__get_free_pages(GFP_KERNEL_ACCOUNT | __GFP_NOFAIL,
+					GMEM_COPY_ORDER);
+	kvm_gmem_read_copy(page, copy);
 
 	return copy;
 }
