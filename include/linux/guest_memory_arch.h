@@ -10,10 +10,11 @@
 #define _LINUX_GUEST_MEMORY_ARCH_H
 
 #include <linux/mm_types.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 
-/* How many pages a window shows at once, at most. */
-#define GUEST_MEMORY_WINDOW_PAGES	16
+/* How many pages a window shows at once: not more than can be zeroed quickly. */
+#define GUEST_MEMORY_WINDOW_PAGES	(SZ_64K >> PAGE_SHIFT)
 
 /**
  * struct guest_memory_window - an open window

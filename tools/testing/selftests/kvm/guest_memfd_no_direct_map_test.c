@@ -10,7 +10,7 @@
  * Machine: -n -m 1G
  * Timeout: 300
  * Parameters: kvm.tdp_mmu=0
- * Append: kvm-arm.mode=nvhe
+ * Append: kvm-arm.mode=nvhe movablecore=256M
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -304,7 +304,19 @@ static const char *test_policy(void)
 	return NULL;
 }
 
-/* ENOMEM, and what had been allocated is good memory. */
+/* Take memory that neither moves nor can be reclaimed: 4 MiB. */
+static void fill_pipes(void)
+{
+	static const char data[SZ_64K];
+	int i, fds[2];
+
+	for (i = 0; i < 64; i++) {
+		ASSERT_OK(pipe(fds));
+		ASSERT_EQ(write(fds[1], data, sizeof(data)), sizeof(data));
+	}
+}
+
+/* ENOMEM, what had been allocated is good memory, and the host has some left. */
 static void allocate_all(uint64_t total)
 {
 	uint8_t *map;
@@ -318,6 +330,7 @@ static void allocate_all(uint64_t total)
 	TEST_ASSERT(got > total / 4 && got < total, "Allocated %lu of %lu", got, total);
 	map = gmem_mmap(fd, 0, got);
 	TEST_ASSERT(gmem_is_zero(map + got - page_size, page_size), "Not zero");
+	fill_pipes();
 	exit(0);
 }
 
