@@ -17,6 +17,8 @@
 #include <linux/irqflags.h>
 #include <linux/string.h>
 
+#include <asm/unaligned.h>
+
 #include "hidden.h"
 
 /**
@@ -56,28 +58,24 @@ guest_memory_end_access(struct guest_memory_access *access, void *addr)
 
 /*
  * What is one access when the guest does it has to be one when the kernel does
- * it for the guest: nobody sees half of a page table entry.
+ * it for the guest: nobody sees half of a page table entry.  READ_ONCE() may be
+ * an instruction that takes aligned addresses only (LDAR).  Nothing is known of
+ * the alignment of the kernel's side.
  */
-static __always_inline void guest_memory_copy(void *to, const void *from,
-					      unsigned int len)
-{
-	switch (len) {
-	case 1:
-		WRITE_ONCE(*(u8 *)to, READ_ONCE(*(const u8 *)from));
-		break;
-	case 2:
-		WRITE_ONCE(*(u16 *)to, READ_ONCE(*(const u16 *)from));
-		break;
-	case 4:
-		WRITE_ONCE(*(u32 *)to, READ_ONCE(*(const u32 *)from));
-		break;
-	case 8:
-		WRITE_ONCE(*(u64 *)to, READ_ONCE(*(const u64 *)from));
-		break;
-	default:
-		memcpy(to, from, len);
-	}
-}
+#define guest_memory_load(type, data, from)				\
+	put_unaligned(IS_ALIGNED((unsigned long)(from), sizeof(type)) ?	\
+		      READ_ONCE(*(const type *)(from)) :		\
+		      get_unaligned((const type *)(from)), (type *)(data))
+
+#define guest_memory_store(type, to, data)				\
+do {									\
+	type __val = get_unaligned((const type *)(data));		\
+									\
+	if (IS_ALIGNED((unsigned long)(to), sizeof(type)))		\
+		WRITE_ONCE(*(type *)(to), __val);			\
+	else								\
+		put_unaligned(__val, (type *)(to));			\
+} while (0)
 
 void guest_memory_read_page(struct page *page, unsigned int offset, void *data,
 			    unsigned int len)
@@ -85,7 +83,22 @@ void guest_memory_read_page(struct page *page, unsigned int offset, void *data,
 	struct guest_memory_access access;
 	void *addr = guest_memory_begin_access(&access, page);
 
-	guest_memory_copy(data, addr + offset, len);
+	switch (len) {
+	case 1:
+		guest_memory_load(u8, data, addr + offset);
+		break;
+	case 2:
+		guest_memory_load(u16, data, addr + offset);
+		break;
+	case 4:
+		guest_memory_load(u32, data, addr + offset);
+		break;
+	case 8:
+		guest_memory_load(u64, data, addr + offset);
+		break;
+	default:
+		memcpy(data, addr + offset, len);
+	}
 	guest_memory_end_access(&access, addr);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_read_page, GUEST_MEMORY);
@@ -96,7 +109,22 @@ void guest_memory_write_page(struct page *page, unsigned int offset,
 	struct guest_memory_access access;
 	void *addr = guest_memory_begin_access(&access, page);
 
-	guest_memory_copy(addr + offset, data, len);
+	switch (len) {
+	case 1:
+		guest_memory_store(u8, addr + offset, data);
+		break;
+	case 2:
+		guest_memory_store(u16, addr + offset, data);
+		break;
+	case 4:
+		guest_memory_store(u32, addr + offset, data);
+		break;
+	case 8:
+		guest_memory_store(u64, addr + offset, data);
+		break;
+	default:
+		memcpy(addr + offset, data, len);
+	}
 	guest_memory_end_access(&access, addr);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_write_page, GUEST_MEMORY);
