@@ -12,11 +12,16 @@
  *
  * - A block is zeroed before it enters the file: whoever finds a page in the
  *   page cache may show it to a guest or to the host.
- * - A block is zeroed again when it leaves the file: what a guest wrote is not
+ * - A block is zeroed again when it has left the file: what a guest wrote is not
  *   left to the next owner of the memory.  Whoever still has a reference, such
  *   as a device that the page is pinned for, can write to it afterwards; that
- *   is not the guest any more.  Poisoned pages are not zeroed, because touching
- *   them would be fatal; the page allocator does not hand them out.
+ *   is not the guest any more.  A poisoned page is not zeroed, because touching
+ *   it would be fatal.  It keeps a reference instead: with memory failure's own
+ *   there are two, so that clearing the poison does not free guest data.
+ * - Nothing slow happens under the invalidate_lock: memory is allocated and
+ *   zeroed before the lock is taken, and zeroed and freed after it was dropped.
+ *   Faults wait for what others do under the lock, and while pages are being
+ *   removed guests cannot reach the range.
  * - Folios are dirty from the beginning.  A clean one could be dropped behind
  *   our back, for example by an attempt to offline the page; if it is hidden,
  *   the page allocator would get it.
@@ -25,19 +30,25 @@
 #include <linux/cpuset.h>
 #include <linux/falloc.h>
 #include <linux/highmem.h>
+#include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pagevec.h>
 #include <linux/sched/signal.h>
+#include <linux/swap.h>
 
+#include "../internal.h"
 #include "hidden.h"
 #include "internal.h"
 
-/* How many pages may be allocated or removed before others get a turn. */
-#define GUEST_MEMORY_ALLOC_BATCH	(SZ_2M >> PAGE_SHIFT)
-#define GUEST_MEMORY_REMOVE_BATCH	(SZ_1G >> PAGE_SHIFT)
-/* How many hidden pages may have left a file before they are free memory. */
-#define GUEST_MEMORY_COLLECT_BATCH	(SZ_16M >> PAGE_SHIFT)
+/*
+ * How many pages may leave a file before guests can reach the range again, and
+ * before the memory is free.
+ */
+#define GUEST_MEMORY_REMOVE_BATCH	(SZ_16M >> PAGE_SHIFT)
+/* How many pages are freed together. */
+#define GUEST_MEMORY_FREE_BATCH		32
 
 #ifdef CONFIG_NUMA
 /* On its own for the sake of the stack: most files have no policy. */
@@ -109,7 +120,7 @@ static int guest_memory_policy_node(struct inode *inode, pgoff_t index,
 }
 
 static struct page *guest_memory_alloc_hidden(struct inode *inode,
-					      pgoff_t index)
+					      pgoff_t index, bool wait)
 {
 	struct mempolicy *policy, *shared;
 	nodemask_t *nodes;
@@ -121,24 +132,26 @@ static struct page *guest_memory_alloc_hidden(struct inode *inode,
 	policy = shared ?: get_task_policy(current);
 
 	nid = guest_memory_policy_node(inode, index, policy, &nodes);
-	page = guest_memory_reserve_alloc(nid, nodes);
+	page = guest_memory_reserve_alloc(nid, nodes, wait);
 	mpol_cond_put(shared);
 
 	return page;
 }
 #else
 static struct page *guest_memory_alloc_hidden(struct inode *inode,
-					      pgoff_t index)
+					      pgoff_t index, bool wait)
 {
-	return guest_memory_reserve_alloc(numa_mem_id(), NULL);
+	return guest_memory_reserve_alloc(numa_mem_id(), NULL, wait);
 }
 #endif
 
 /*
  * Allocate a zeroed folio for @index, or NULL.  The policy of the file wins
- * over that of the task, whichever path the allocation comes from.
+ * over that of the task, whichever path the allocation comes from.  Without
+ * @wait, memory outside the direct map is only taken from what is ready.
  */
-struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index)
+struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
+				       bool wait)
 {
 	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_ZERO;
 #ifdef CONFIG_NUMA
@@ -146,7 +159,8 @@ struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index)
 #endif
 
 	if (guest_memory_hides(inode)) {
-		struct page *page = guest_memory_alloc_hidden(inode, index);
+		struct page *page = guest_memory_alloc_hidden(inode, index,
+							      wait);
 
 		return page ? page_folio(page) : NULL;
 	}
@@ -159,11 +173,19 @@ struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index)
 	return folio_alloc(gfp, 0);
 }
 
-/* Free a folio that did not become part of the file; it may have content. */
+/*
+ * Free a folio that did not become part of the file, or NULL.  It may have
+ * content.
+ */
 void guest_memory_discard_folio(struct inode *inode, struct folio *folio)
 {
+	if (!folio)
+		return;
+
 	if (guest_memory_hides(inode)) {
 		folio->private = NULL;
+		/* See guest_memory_collect(). */
+		folio_get(folio);
 		guest_memory_collect(folio);
 		return;
 	}
@@ -173,20 +195,22 @@ void guest_memory_discard_folio(struct inode *inode, struct folio *folio)
 }
 
 /*
- * Make a folio that belongs to nobody part of the file.  -EEXIST: somebody else
- * was faster.  The caller keeps its reference either way.
+ * Make a folio that belongs to nobody part of the file.  -EEXIST: there is one
+ * already.  The caller keeps its reference either way.
  */
-int guest_memory_add_folio(struct inode *inode, struct folio *folio,
-			   pgoff_t index)
+static int guest_memory_add_folio(struct inode *inode, struct folio *folio,
+				  pgoff_t index)
 {
 	struct address_space *mapping = inode->i_mapping;
 	int r;
 
+	lockdep_assert_held(&mapping->invalidate_lock);
+
+	if (GUEST_MEMORY_I(inode)->closed)
+		return -ENODEV;
+
 	folio_mark_uptodate(folio);
 	folio_set_dirty(folio);
-	/* For guest_memory_free_folio(), which has no other way to know. */
-	if (guest_memory_hides(inode))
-		folio->private = inode;
 
 	/* Charges the memory to the memcg of the current task. */
 	r = filemap_add_folio(mapping, folio, index, mapping_gfp_mask(mapping));
@@ -199,65 +223,57 @@ int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 	return 0;
 }
 
-/* Add a folio at @index; -EEXIST: somebody else did. */
-static struct folio *guest_memory_new_folio(struct inode *inode, pgoff_t index)
+/*
+ * Find the folio at @index, or make *@spare, which the caller has allocated for
+ * it, the folio at @index; *@spare is NULL then.  The caller gets a reference;
+ * the folio stays in the file as long as the caller holds the invalidate_lock.
+ *
+ * -ENOENT: there is none, and no spare.  The caller drops the lock, allocates
+ * one and tries again.
+ */
+struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
+				     struct folio **spare)
 {
 	struct folio *folio;
 	int r;
 
 	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
 
-	if (GUEST_MEMORY_I(inode)->closed)
-		return ERR_PTR(-ENODEV);
-
-	folio = guest_memory_alloc_folio(inode, index);
-	if (!folio)
-		return ERR_PTR(-ENOMEM);
-
-	r = guest_memory_add_folio(inode, folio, index);
-	if (r) {
-		guest_memory_discard_folio(inode, folio);
-		return ERR_PTR(r);
-	}
-
-	return folio;
-}
-
-/*
- * Find the folio at @index, or add it.  The caller gets a reference; the folio
- * stays in the file as long as the caller holds the invalidate_lock.
- */
-struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index)
-{
-	struct folio *folio;
-
-	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
-
 	do {
 		folio = filemap_get_folio(inode->i_mapping, index);
-		if (!folio)
-			folio = guest_memory_new_folio(inode, index);
-	} while (folio == ERR_PTR(-EEXIST));
+		if (folio)
+			return folio;
+		if (!*spare)
+			return ERR_PTR(-ENOENT);
+
+		r = guest_memory_add_folio(inode, *spare, index);
+	} while (r == -EEXIST);
+
+	if (r)
+		return ERR_PTR(r);
+
+	folio = *spare;
+	*spare = NULL;
 
 	return folio;
 }
 
-/* For those who have just looked and hold no lock yet. */
+/* For callers that hold no lock and have not found the folio. */
 static struct folio *guest_memory_get_missing_folio(struct inode *inode,
 						    pgoff_t index)
 {
 	struct address_space *mapping = inode->i_mapping;
-	struct folio *folio = ERR_PTR(-EEXIST);
+	struct folio *folio, *spare;
 
-	/* Who had to wait may have waited for those who added the page. */
-	if (filemap_invalidate_trylock_shared(mapping))
-		folio = guest_memory_new_folio(inode, index);
-	else
-		filemap_invalidate_lock_shared(mapping);
+	spare = guest_memory_alloc_folio(inode, index, true);
+	if (!spare)
+		return ERR_PTR(-ENOMEM);
 
-	if (folio == ERR_PTR(-EEXIST))
-		folio = guest_memory_get_folio(inode, index);
+	filemap_invalidate_lock_shared(mapping);
+	folio = guest_memory_get_folio(inode, index, &spare);
 	filemap_invalidate_unlock_shared(mapping);
+
+	guest_memory_discard_folio(inode, spare);
 
 	return folio;
 }
@@ -311,66 +327,138 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 EXPORT_SYMBOL_NS_GPL(guest_memory_get_pfn, GUEST_MEMORY);
 
 /*
- * Truncation does not free hidden pages, only leaves them behind.  In steps, so
- * that whoever waits for the memory of a large file need not wait for all of it.
+ * Take a batch of folios out of the file and put them in front of @list.  Each
+ * keeps the reference of the batch.
  */
-static void guest_memory_remove_hidden(struct inode *inode, pgoff_t start,
-				       pgoff_t end)
+static struct folio *guest_memory_remove_batch(struct inode *inode,
+					       struct folio_batch *batch,
+					       struct folio *list)
 {
-	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
-	struct address_space *mapping = inode->i_mapping;
-	pgoff_t next;
+	bool hidden = guest_memory_hides(inode);
+	struct folio *folio;
+	unsigned int i;
 
-	while (start < end &&
-	       xa_find(&mapping->i_pages, &start, end - 1, XA_PRESENT)) {
-		next = min(start + GUEST_MEMORY_COLLECT_BATCH, end);
-		truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
-					   ((loff_t)next << PAGE_SHIFT) - 1);
-		guest_memory_collect(gi->removed);
-		gi->removed = NULL;
-		start = next;
+	/* In the order of their indices; nobody else holds more than one. */
+	for (i = 0; i < folio_batch_count(batch); i++) {
+		folio = batch->folios[i];
+		folio_lock(folio);
+		/* By a host fault that was under way. */
+		if (folio_mapped(folio))
+			unmap_mapping_folio(folio);
 	}
+
+	delete_from_page_cache_batch(inode->i_mapping, batch);
+
+	for (i = 0; i < folio_batch_count(batch); i++) {
+		folio = batch->folios[i];
+		/* See guest_memory_collect(). */
+		if (hidden)
+			folio_get(folio);
+		folio_unlock(folio);
+		folio->private = list;
+		list = folio;
+	}
+
+	return list;
 }
 
 /*
- * Remove pages [start, end).  The caller has made them unreachable for guests;
- * truncation removes the mappings of the host, if there are any left.
+ * Take pages [start, end) out of the file.  The caller has made them unreachable
+ * for guests and frees what is returned: a list linked by folio->private.
  */
-void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end)
+static struct folio *guest_memory_remove_range(struct inode *inode,
+					       pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = inode->i_mapping;
 	unsigned long nrpages = mapping->nrpages;
+	struct folio *list = NULL;
+	struct folio_batch batch;
 
 	lockdep_assert_held_write(&mapping->invalidate_lock);
 
-	if (!nrpages)
-		return;
-
-	if (guest_memory_hides(inode))
-		guest_memory_remove_hidden(inode, start, end);
-	else
-		truncate_inode_pages_range(mapping,
-					   (loff_t)start << PAGE_SHIFT,
-					   ((loff_t)end << PAGE_SHIFT) - 1);
+	folio_batch_init(&batch);
+	while (filemap_get_folios(mapping, &start, end - 1, &batch)) {
+		list = guest_memory_remove_batch(inode, &batch, list);
+		folio_batch_init(&batch);
+		cond_resched();
+	}
 	guest_memory_account(inode, mapping->nrpages - nrpages);
+
+	return list;
 }
 
-/* The folio has left the file and is about to be freed; see the invariants. */
-void guest_memory_free_folio(struct folio *folio)
+/*
+ * A poisoned folio has left the file: do what memory failure may not have done,
+ * and keep the reference.
+ */
+void guest_memory_keep_poisoned(struct folio *folio)
 {
-	struct guest_memory_inode *gi;
+	if (!folio_isolate_lru(folio))
+		folio_put(folio);
+	mem_cgroup_uncharge(folio);
+}
 
-	if (folio->private) {
-		/* Not to the page allocator; guest_memory_remove_range() waits. */
-		gi = GUEST_MEMORY_I(folio->private);
-		folio_get(folio);
-		folio->private = gi->removed;
-		gi->removed = folio;
+/* Zero and free folios that have left the file. */
+static void guest_memory_free_folios(struct inode *inode, struct folio *list)
+{
+	struct page *pages[GUEST_MEMORY_FREE_BATCH];
+	struct folio *folio;
+	int nr = 0;
+
+	if (guest_memory_hides(inode)) {
+		guest_memory_collect(list);
 		return;
 	}
 
-	if (!folio_test_hwpoison(folio) && !want_init_on_free())
-		folio_zero_segment(folio, 0, folio_size(folio));
+	while (list) {
+		folio = list;
+		list = folio->private;
+		folio->private = NULL;
+
+		if (folio_test_hwpoison(folio)) {
+			guest_memory_keep_poisoned(folio);
+			continue;
+		}
+
+		if (!want_init_on_free())
+			folio_zero_segment(folio, 0, folio_size(folio));
+
+		pages[nr++] = folio_page(folio, 0);
+		if (nr == GUEST_MEMORY_FREE_BATCH) {
+			release_pages(pages, nr);
+			nr = 0;
+			cond_resched();
+		}
+	}
+	release_pages(pages, nr);
+}
+
+/* The first index in [start, end) at which there is a page, or @end. */
+pgoff_t guest_memory_next_page(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	if (start < end &&
+	    xa_find(&inode->i_mapping->i_pages, &start, end - 1, XA_PRESENT))
+		return start;
+
+	return end;
+}
+
+/*
+ * Free all pages of a file that nobody uses any more.  In steps: whoever waits
+ * for the memory of a large file need not wait for all of it.
+ */
+void guest_memory_remove_all(struct inode *inode)
+{
+	pgoff_t end = guest_memory_nr_pages(inode);
+	pgoff_t start = 0, next;
+
+	while ((start = guest_memory_next_page(inode, start, end)) < end) {
+		next = min(start + GUEST_MEMORY_REMOVE_BATCH, end);
+		guest_memory_free_folios(inode,
+					 guest_memory_remove_range(inode, start,
+								   next));
+		start = next;
+	}
 }
 
 /* Take pages [start, end) out of the file, whoever uses them. */
@@ -378,6 +466,7 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 				     pgoff_t end)
 {
 	struct address_space *mapping = inode->i_mapping;
+	struct folio *list;
 
 	filemap_invalidate_lock(mapping);
 
@@ -386,12 +475,12 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 	guest_memory_unlock_bindings_shared(inode);
 
 	/*
-	 * Once for all pages instead of one by one in truncation, and with
-	 * even_cows set: it also clears the marks that a memory failure leaves
-	 * in page tables, so that the host may use the new page.
+	 * Once for all pages instead of one by one, and with even_cows set: it
+	 * also clears the marks that a memory failure leaves in page tables, so
+	 * that the host may use the new page.
 	 */
 	unmap_mapping_pages(mapping, start, end - start, true);
-	guest_memory_remove_range(inode, start, end);
+	list = guest_memory_remove_range(inode, start, end);
 	/* A memory failure since then may have marked page tables anew. */
 	if (READ_ONCE(GUEST_MEMORY_I(inode)->poisoned))
 		unmap_mapping_pages(mapping, start, end - start, true);
@@ -401,18 +490,20 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 	guest_memory_unlock_bindings_shared(inode);
 
 	filemap_invalidate_unlock(mapping);
+
+	/* Zeroing takes by far the longest, and keeps nobody waiting here. */
+	guest_memory_free_folios(inode, list);
 }
 
 static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
 				    pgoff_t end)
 {
-	struct xarray *pages = &inode->i_mapping->i_pages;
 	pgoff_t next;
 
 	end = min(end, guest_memory_nr_pages(inode));
 
 	/* Where no page is, nobody can have mapped one: step over holes. */
-	while (start < end && xa_find(pages, &start, end - 1, XA_PRESENT)) {
+	while ((start = guest_memory_next_page(inode, start, end)) < end) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
 
@@ -425,47 +516,84 @@ static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
 	return 0;
 }
 
-/* Make sure that pages [start, end) are there, as far as it goes. */
-static long guest_memory_allocate_batch(struct inode *inode, pgoff_t start,
-					pgoff_t end)
+/*
+ * Allocate folios for the first indices in [*start, end) at which there is none.
+ * *start becomes the index behind what is done then.
+ */
+static long guest_memory_alloc_batch(struct inode *inode, pgoff_t *start,
+				     pgoff_t end, struct folio_batch *batch)
+{
+	struct folio *folio;
+
+	for (; *start < end; ++*start) {
+		cond_resched();
+		if (signal_pending(current))
+			return -EINTR;
+		if (xa_load(&inode->i_mapping->i_pages, *start))
+			continue;
+
+		folio = guest_memory_alloc_folio(inode, *start, true);
+		if (!folio)
+			return -ENOMEM;
+
+		folio->index = *start;
+		if (!folio_batch_add(batch, folio)) {
+			++*start;
+			break;
+		}
+	}
+
+	return 0;
+}
+
+/* Add what guest_memory_alloc_batch() has allocated, as far as it goes. */
+static long guest_memory_add_batch(struct inode *inode,
+				   struct folio_batch *batch)
 {
 	struct address_space *mapping = inode->i_mapping;
-	struct folio *folio;
+	unsigned int i, tried, nr = folio_batch_count(batch);
+	unsigned long unused = 0;
 	long r = 0;
 
-	filemap_invalidate_lock_shared(mapping);
-	while (start < end) {
-		if (signal_pending(current)) {
-			r = -EINTR;
-			break;
-		}
+	BUILD_BUG_ON(PAGEVEC_SIZE > BITS_PER_LONG);
 
-		folio = guest_memory_get_folio(inode, start);
-		if (IS_ERR(folio)) {
-			r = PTR_ERR(folio);
-			break;
-		}
-		start = folio_next_index(folio);
-		folio_put(folio);
+	filemap_invalidate_lock_shared(mapping);
+	for (tried = 0; tried < nr && !r; tried++) {
+		r = guest_memory_add_folio(inode, batch->folios[tried],
+					   batch->folios[tried]->index);
+		if (r)
+			__set_bit(tried, &unused);
+		if (r == -EEXIST)
+			r = 0;
 	}
 	filemap_invalidate_unlock_shared(mapping);
+
+	for (i = 0; i < nr; i++) {
+		if (i >= tried || test_bit(i, &unused))
+			guest_memory_discard_folio(inode, batch->folios[i]);
+		else
+			folio_put(batch->folios[i]);
+	}
 
 	return r;
 }
 
+/* Make sure that pages [start, end) are there, as far as it goes. */
 static long guest_memory_allocate(struct inode *inode, pgoff_t start,
 				  pgoff_t end)
 {
-	pgoff_t next;
-	long r = 0;
+	struct folio_batch batch;
+	long r = 0, added;
 
 	if (end > guest_memory_nr_pages(inode))
 		return -EINVAL;
 
-	for (; start < end && !r; start = next) {
-		next = min(start + GUEST_MEMORY_ALLOC_BATCH, end);
-		r = guest_memory_allocate_batch(inode, start, next);
-		cond_resched();
+	while (start < end && !r) {
+		folio_batch_init(&batch);
+		r = guest_memory_alloc_batch(inode, &start, end, &batch);
+		added = guest_memory_add_batch(inode, &batch);
+		if (!r)
+			r = added;
 	}
 
 	return r;

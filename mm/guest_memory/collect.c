@@ -3,7 +3,7 @@
  * Guest memory outside the direct map: pages on the way back to their block
  *
  * The page allocator must never get a hidden page.  So a page that leaves its
- * file keeps a reference, ours, and is freed here: taken off the LRU list,
+ * file keeps references, ours, and is freed here: taken off the LRU list,
  * uncharged, zeroed, and then a free page of its block.
  *
  * Invariants:
@@ -12,9 +12,11 @@
  *   nothing is written afterwards.
  * - Who has a reference for a moment (a batch for the LRU, compaction) only
  *   delays this: such pages wait for a worker that looks again.
- * - A broken page is neither touched nor freed.  It keeps two references of ours,
- *   so that it stays ours whatever becomes of the error: who takes the mark of
- *   the error away drops one, and refuses to if there are more.
+ * - A broken page is neither touched nor freed.
+ * - From the moment it leaves its file a page has two references of ours, so
+ *   that it stays ours whatever becomes of a memory error: to clear the poison
+ *   drops a reference, and is refused if there are more.  Memory failure need
+ *   not have taken one of its own.
  *
  * Pages in a list are linked by folio->private.
  */
@@ -31,6 +33,7 @@
 
 #include "../internal.h"
 #include "hidden.h"
+#include "internal.h"
 
 /* How long to wait for references of others to go: 20 ms, then ever longer. */
 #define GUEST_MEMORY_COLLECT_DELAY	DIV_ROUND_UP(HZ, 50)
@@ -57,6 +60,9 @@ unsigned long guest_memory_nr_leaving(void)
 	return READ_ONCE(guest_memory_nr_waiting);
 }
 
+/* The references that a page has from when it leaves its file until it is free. */
+#define GUEST_MEMORY_OUR_REFS		2
+
 /*
  * Make sure that only we know of @folio: it has no reference then, and is not on
  * a list.  False if somebody has one.
@@ -70,13 +76,13 @@ static bool guest_memory_claim_folio(struct folio *folio)
 			folio_put(folio);
 		}
 
-		if (!folio_ref_freeze(folio, 1))
+		if (!folio_ref_freeze(folio, GUEST_MEMORY_OUR_REFS))
 			return false;
 
 		/* A batch may have been drained between the two. */
 		if (likely(!folio_test_lru(folio)))
 			return true;
-		folio_ref_unfreeze(folio, 1);
+		folio_ref_unfreeze(folio, GUEST_MEMORY_OUR_REFS);
 	} while (true);
 }
 
@@ -107,28 +113,30 @@ static void guest_memory_free_gathered(struct guest_memory_gather *gather)
 	gather->nr = 0;
 }
 
-/* A broken page: what memory failure has not done is done here. */
 static void guest_memory_lose_folio(struct folio *folio)
 {
-	if (!folio_isolate_lru(folio))
-		folio_put(folio);
-	mem_cgroup_uncharge(folio);
-
-	folio_get(folio);
+	guest_memory_keep_poisoned(folio);
 	guest_memory_reserve_lose(&folio->page);
 }
 
+/* Look at pages again after @delay (jiffies), or earlier if others wait too. */
 static void guest_memory_wait_for(struct folio *first, struct folio *last,
 				  unsigned long nr, unsigned long delay)
 {
 	spin_lock(&guest_memory_waiting_lock);
+	/*
+	 * Only ever shorten the delay.  Were it put off with every page that
+	 * comes, none would be looked at while pages keep coming.
+	 */
+	if (!guest_memory_waiting || delay < guest_memory_waiting_delay) {
+		guest_memory_waiting_delay = delay;
+		mod_delayed_work(system_unbound_wq, &guest_memory_waiting_work,
+				 delay);
+	}
 	last->private = guest_memory_waiting;
 	guest_memory_waiting = first;
 	guest_memory_nr_waiting += nr;
-	guest_memory_waiting_delay = delay;
 	spin_unlock(&guest_memory_waiting_lock);
-
-	mod_delayed_work(system_unbound_wq, &guest_memory_waiting_work, delay);
 }
 
 /* What others refer to is looked at again after @delay (jiffies). */

@@ -108,29 +108,42 @@ int guest_memory_start_hiding(void)
  *
  * Nor can they be moved, and neither can most of what the host needs.  Memory
  * for movable pages only is of no use to either.
+ *
+ * By node, as si_mem_available() does it for all of them: tasks that are bound to
+ * a node have no other.
  */
-static bool guest_memory_room_for_block(void)
+static bool guest_memory_room_for_block(int nid)
 {
-	long room, anon = 0;
+	struct pglist_data *pgdat = NODE_DATA(nid);
+	long free = 0, file = 0, anon = 0, slab, low = 0;
 	struct zone *zone;
+	int i;
 
-	room = si_mem_available() - global_zone_page_state(NR_FREE_CMA_PAGES);
-	for_each_populated_zone(zone) {
-		if (zone_idx(zone) == ZONE_MOVABLE)
-			room -= zone_page_state(zone, NR_FREE_PAGES) +
-				zone_page_state(zone, NR_ZONE_ACTIVE_FILE) +
-				zone_page_state(zone, NR_ZONE_INACTIVE_FILE);
-		else
-			anon += zone_page_state(zone, NR_ZONE_ACTIVE_ANON) +
-				zone_page_state(zone, NR_ZONE_INACTIVE_ANON);
+	for (i = 0; i < ZONE_MOVABLE; i++) {
+		zone = &pgdat->node_zones[i];
+		if (!populated_zone(zone))
+			continue;
+
+		low += low_wmark_pages(zone);
+		free += zone_page_state(zone, NR_FREE_PAGES) -
+			zone_page_state(zone, NR_FREE_CMA_PAGES);
+		file += zone_page_state(zone, NR_ZONE_ACTIVE_FILE) +
+			zone_page_state(zone, NR_ZONE_INACTIVE_FILE);
+		anon += zone_page_state(zone, NR_ZONE_ACTIVE_ANON) +
+			zone_page_state(zone, NR_ZONE_INACTIVE_ANON);
 	}
 
-	return room + min(anon, get_nr_swap_pages()) >
+	slab = node_page_state_pages(pgdat, NR_SLAB_RECLAIMABLE_B) +
+	       node_page_state(pgdat, NR_KERNEL_MISC_RECLAIMABLE);
+	free -= pgdat->totalreserve_pages;
+	/* Some of both is in use, and is back at once when it is reclaimed. */
+	free += file - min(file / 2, low) + slab - min(slab / 2, low);
+
+	return free + min(anon, get_nr_swap_pages()) >
 	       (long)GUEST_MEMORY_BLOCK_PAGES;
 }
 
-static struct guest_memory_block *
-guest_memory_alloc_block(gfp_t gfp, int nid, nodemask_t *nodes)
+static struct guest_memory_block *guest_memory_alloc_block(gfp_t gfp, int nid)
 {
 	struct guest_memory_block *block;
 
@@ -138,8 +151,8 @@ guest_memory_alloc_block(gfp_t gfp, int nid, nodemask_t *nodes)
 	if (!block)
 		return NULL;
 
-	block->page = __alloc_pages(gfp | __GFP_ZERO | __GFP_NOWARN,
-				    GUEST_MEMORY_BLOCK_ORDER, nid, nodes);
+	block->page = __alloc_pages_node(nid, gfp | __GFP_THISNODE | __GFP_ZERO |
+					 __GFP_NOWARN, GUEST_MEMORY_BLOCK_ORDER);
 	if (!block->page) {
 		kfree(block);
 		return NULL;
@@ -211,17 +224,17 @@ static void guest_memory_flush_blocks(struct list_head *list)
 	flush_tlb_kernel_range(start, end);
 }
 
-unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, nodemask_t *nodes,
-				      unsigned int nr, struct list_head *list)
+unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, unsigned int nr,
+				      struct list_head *list)
 {
 	struct guest_memory_block *block;
 	unsigned int made;
 
 	for (made = 0; made < nr; made++) {
-		if (!guest_memory_room_for_block())
+		if (!guest_memory_room_for_block(nid))
 			break;
 
-		block = guest_memory_alloc_block(gfp, nid, nodes);
+		block = guest_memory_alloc_block(gfp, nid);
 		if (!block)
 			break;
 

@@ -45,16 +45,17 @@ struct guest_memory_block {
 int guest_memory_start_hiding(void);
 struct guest_memory_block *guest_memory_find_block(struct page *page);
 bool guest_memory_has_blocks(unsigned long first, unsigned long last);
-unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, nodemask_t *nodes,
-				      unsigned int nr, struct list_head *list);
+unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, unsigned int nr,
+				      struct list_head *list);
 bool guest_memory_drop_block(struct guest_memory_block *block);
 
 /* reserve.c */
 int guest_memory_reserve_get(void);
 void guest_memory_reserve_put(void);
-struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes);
+struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes, bool wait);
 void guest_memory_reserve_free(struct page **pages, unsigned int nr);
 void guest_memory_reserve_lose(struct page *page);
+unsigned long guest_memory_reserve_nr_free(void);
 
 /* collect.c */
 void guest_memory_collect(struct folio *list);

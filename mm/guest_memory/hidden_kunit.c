@@ -52,7 +52,7 @@ static struct guest_memory_block *hidden_block(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, guest_memory_start_hiding());
 	KUNIT_ASSERT_EQ(test, 1, guest_memory_make_blocks(GFP_KERNEL,
-							  numa_mem_id(), NULL,
+							  numa_mem_id(),
 							  1, &list));
 
 	return list_first_entry(&list, struct guest_memory_block, node);

@@ -11,14 +11,20 @@
  * - Pages outside the direct map are mapped by pfn only (VM_PFNMAP): nobody gets
  *   a reference to one through a mapping, as GUP is refused.  Without a
  *   reverse mapping, all faults hold the invalidate_lock until they are done.
+ * - Memory is allocated before the invalidate_lock is taken.  Where that may take
+ *   long, because it has to be taken out of the direct map first, it is done
+ *   without the mmap_lock as well.
  * - All mappings are shared.  A private one would copy guest memory into
  *   anonymous memory of the host.
  */
+#include <linux/file.h>
 #include <linux/guest_memory.h>
+#include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
+#include "../internal.h"
 #include "internal.h"
 
 /*
@@ -40,40 +46,114 @@ static vm_fault_t guest_memory_insert_pfn(struct vm_fault *vmf,
 	return r;
 }
 
-static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
+/*
+ * What a fault ends with that finds no memory.  Nobody is killed for memory
+ * outside the direct map, so that VM_FAULT_OOM would repeat the fault for ever;
+ * unless the memory cgroup is out of memory, which does something about it.
+ */
+static vm_fault_t guest_memory_fault_error(struct inode *inode, int err)
+{
+	if (err == -ENOMEM && guest_memory_hides(inode) &&
+	    !task_in_memcg_oom(current))
+		return VM_FAULT_SIGBUS;
+
+	return vmf_error(err);
+}
+
+/*
+ * Allocate *@spare for the faulting page.  If that takes long, only see to it
+ * that there is memory for the next try: without the mmap_lock, which the fault
+ * gives up for it, the VMA may go away.
+ */
+static vm_fault_t guest_memory_fault_alloc(struct vm_fault *vmf,
+					   struct folio **spare)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
-	struct address_space *mapping = inode->i_mapping;
-	struct folio *folio;
+	pgoff_t index = vmf->pgoff;
+	struct file *file;
+
+	*spare = guest_memory_alloc_folio(inode, index, false);
+	if (*spare)
+		return 0;
+
+	file = maybe_unlock_mmap_for_io(vmf, NULL);
+	*spare = guest_memory_alloc_folio(inode, index, true);
+	if (!file)
+		return *spare ? 0 : guest_memory_fault_error(inode, -ENOMEM);
+
+	guest_memory_discard_folio(inode, *spare);
+	*spare = NULL;
+	fput(file);
+
+	return VM_FAULT_RETRY;
+}
+
+/* Map @folio, to which the caller has a reference; drops the invalidate_lock. */
+static vm_fault_t guest_memory_fault_map(struct vm_fault *vmf,
+					 struct folio *folio)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
 	vm_fault_t r;
-
-	if (vmf->pgoff >= guest_memory_nr_pages(inode))
-		return VM_FAULT_SIGBUS;
-
-	filemap_invalidate_lock_shared(mapping);
-	if (guest_memory_is_private(inode, vmf->pgoff)) {
-		filemap_invalidate_unlock_shared(mapping);
-		return VM_FAULT_SIGBUS;
-	}
-
-	folio = guest_memory_get_folio(inode, vmf->pgoff);
-	if (IS_ERR(folio)) {
-		filemap_invalidate_unlock_shared(mapping);
-		return vmf_error(PTR_ERR(folio));
-	}
 
 	if (guest_memory_hides(inode)) {
 		r = guest_memory_insert_pfn(vmf, folio);
-		filemap_invalidate_unlock_shared(mapping);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
 		return r;
 	}
 
 	/* From here on the folio lock keeps the page in the file. */
 	folio_lock(folio);
-	filemap_invalidate_unlock_shared(mapping);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
 
 	vmf->page = folio_file_page(folio, vmf->pgoff);
 	return VM_FAULT_LOCKED;
+}
+
+/*
+ * One try, with *@spare if there is one: -ENOENT if that is what is missing, and
+ * otherwise 0 with the result of the fault in *@result.
+ */
+static int guest_memory_fault_try(struct vm_fault *vmf, struct folio **spare,
+				  vm_fault_t *result)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *folio = ERR_PTR(-EFAULT);
+
+	filemap_invalidate_lock_shared(mapping);
+	if (!guest_memory_is_private(inode, vmf->pgoff))
+		folio = guest_memory_get_folio(inode, vmf->pgoff, spare);
+	if (!IS_ERR(folio)) {
+		*result = guest_memory_fault_map(vmf, folio);
+		return 0;
+	}
+	filemap_invalidate_unlock_shared(mapping);
+
+	if (folio == ERR_PTR(-ENOENT))
+		return -ENOENT;
+
+	/* A private page is SIGBUS, as most errors are. */
+	*result = guest_memory_fault_error(inode, PTR_ERR(folio));
+	return 0;
+}
+
+static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct folio *spare = NULL;
+	vm_fault_t r;
+
+	if (vmf->pgoff >= guest_memory_nr_pages(inode))
+		return VM_FAULT_SIGBUS;
+
+	while (guest_memory_fault_try(vmf, &spare, &r)) {
+		r = guest_memory_fault_alloc(vmf, &spare);
+		if (r)
+			return r;
+	}
+	guest_memory_discard_folio(inode, spare);
+
+	return r;
 }
 
 #ifdef CONFIG_NUMA

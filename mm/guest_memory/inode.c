@@ -153,7 +153,7 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
 
 	/* Host mappings pin a file: with the last user they are gone too. */
 	if (gi->closed)
-		guest_memory_remove_range(inode, 0, end);
+		guest_memory_remove_all(inode);
 
 	/* Folio locks, which removal takes, are outside the bindings_lock. */
 	down_write(&gi->bindings_lock);
@@ -246,7 +246,6 @@ const struct address_space_operations guest_memory_aops = {
 	.dirty_folio		= noop_dirty_folio,
 	.migrate_folio		= guest_memory_migrate_folio,
 	.error_remove_page	= guest_memory_error_page,
-	.free_folio		= guest_memory_free_folio,
 };
 
 /* i_blocks is not kept up to date: tell what is allocated when asked. */
@@ -286,7 +285,6 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 	gi->flags = 0;
 	gi->closed = false;
 	gi->poisoned = false;
-	gi->removed = NULL;
 	init_rwsem(&gi->bindings_lock);
 	INIT_LIST_HEAD(&gi->users);
 	guest_memory_ranges_init(&gi->converted);
@@ -299,7 +297,6 @@ static void guest_memory_destroy_inode(struct inode *inode)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 
-	WARN_ON_ONCE(gi->removed);
 	if (guest_memory_hides(inode))
 		guest_memory_reserve_put();
 	guest_memory_ranges_destroy(&gi->converted);

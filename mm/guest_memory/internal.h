@@ -13,7 +13,8 @@
  *
  * The invalidate_lock is held shared to add pages and exclusive to remove them
  * or to change users and bindings, so that between the invalidate_begin() and
- * invalidate_end() of a removal neither can change.  Memory failure arrives
+ * invalidate_end() of a removal neither can change.  Memory is neither allocated
+ * nor freed under it.  Memory failure arrives
  * with a folio lock and thus cannot take the invalidate_lock; for its sake
  * users and bindings are also guarded by the bindings_lock.
  */
@@ -38,9 +39,6 @@
  *			invalidate_lock and @bindings_lock, both exclusive
  * @converted:		pages whose state is not the one they began with;
  *			changed under the invalidate_lock, exclusive
- * @removed:		hidden pages that have left the file, linked by their
- *			private pointers; guarded by the invalidate_lock,
- *			exclusive
  * @policy:		NUMA policy by page index; has its own lock
  */
 struct guest_memory_inode {
@@ -51,7 +49,6 @@ struct guest_memory_inode {
 	struct rw_semaphore bindings_lock;
 	struct list_head users;
 	struct guest_memory_ranges converted;
-	struct folio *removed;
 	struct shared_policy policy;
 };
 
@@ -81,12 +78,13 @@ void guest_memory_invalidate_end(struct inode *inode, pgoff_t start,
 void guest_memory_account(struct inode *inode, long nr);
 
 /* block.c */
-struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index);
-int guest_memory_add_folio(struct inode *inode, struct folio *folio,
-			   pgoff_t index);
+struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
+				       bool wait);
 void guest_memory_discard_folio(struct inode *inode, struct folio *folio);
-struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index);
-void guest_memory_remove_range(struct inode *inode, pgoff_t start, pgoff_t end);
-void guest_memory_free_folio(struct folio *folio);
+struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
+				     struct folio **spare);
+void guest_memory_keep_poisoned(struct folio *folio);
+pgoff_t guest_memory_next_page(struct inode *inode, pgoff_t start, pgoff_t end);
+void guest_memory_remove_all(struct inode *inode);
 
 #endif /* _MM_GUEST_MEMORY_INTERNAL_H */

@@ -16,18 +16,26 @@
  * - At most GUEST_MEMORY_RESERVE_HIGH blocks of a node are idle, and none when
  *   there is no file.  Memory pressure takes them as well.
  *
- * The lock of a reserve is the innermost one.
+ * - A page of the right node is better than one that is ready: blocks of other
+ *   nodes are for all pages to come, not for one.
+ *
+ * The lock of a reserve is the innermost one.  The mutex is held while a block is
+ * made by somebody who needs a page; it is taken without other locks of ours.
  */
 #include <linux/cpuset.h>
 #include <linux/debugfs.h>
 #include <linux/guest_memory.h>
 #include <linux/init.h>
 #include <linux/memory.h>
+#include <linux/mmzone.h>
+#include <linux/mutex.h>
 #include <linux/page_ref.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/suspend.h>
 #include <linux/workqueue.h>
 
 #include "hidden.h"
@@ -47,6 +55,7 @@
  * @nr_free:	free pages in all of them
  * @nr_lost:	lost pages in all of them
  * @refill:	makes new blocks
+ * @making:	held by whoever makes a block because there is no free page
  */
 struct guest_memory_reserve {
 	spinlock_t lock;		/* of all that follows, and of blocks */
@@ -57,12 +66,19 @@ struct guest_memory_reserve {
 	unsigned long nr_free;
 	unsigned long nr_lost;
 	struct work_struct refill;
+	struct mutex making;
 };
 
 static struct guest_memory_reserve *guest_memory_reserves __ro_after_init;
 
 /* Files that have hidden memory, or may need some. */
 static atomic_t guest_memory_hidden_files = ATOMIC_INIT(0);
+
+/* Allocations that failed. */
+static atomic_long_t guest_memory_nr_failed = ATOMIC_LONG_INIT(0);
+
+/* An image of the memory is about to be made, see guest_memory_pm_notify(). */
+static bool guest_memory_hibernating;
 
 static struct guest_memory_reserve *guest_memory_reserve_of(struct page *page)
 {
@@ -191,38 +207,75 @@ static struct page *guest_memory_take_any(const nodemask_t *nodes)
 	return page;
 }
 
-/*
- * Take a page of node @nid, or else of one of @nodes, or of any node if that is
- * NULL.  It is hidden, zero, and has one reference.
- */
-struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes)
+/* A page of a new block of node @nid, unless one has become free meanwhile. */
+static struct page *guest_memory_make(int nid, gfp_t gfp)
 {
+	struct guest_memory_reserve *reserve = &guest_memory_reserves[nid];
 	struct page *page;
 	LIST_HEAD(list);
 
+	/* One block will do for many; each costs a flush of all TLBs. */
+	if (mutex_lock_killable(&reserve->making))
+		return NULL;
+
 	page = guest_memory_take(nid);
-	if (page)
+	if (!page && guest_memory_make_blocks(GFP_HIGHUSER | gfp, nid, 1, &list))
+		page = guest_memory_add_blocks(&list, true);
+	mutex_unlock(&reserve->making);
+
+	return page;
+}
+
+/* A page of a new block of any of @nodes, the nearest to @nid first. */
+static struct page *guest_memory_make_any(int nid, nodemask_t *nodes)
+{
+	struct zonelist *zonelist = node_zonelist(nid, GFP_HIGHUSER);
+	struct page *page = NULL;
+	int last = NUMA_NO_NODE;
+	struct zoneref *z;
+	struct zone *zone;
+
+	for_each_zone_zonelist_nodemask(zone, z, zonelist,
+					gfp_zone(GFP_HIGHUSER), nodes) {
+		if (zone_to_nid(zone) == last)
+			continue;
+
+		last = zone_to_nid(zone);
+		page = guest_memory_make(last, __GFP_RETRY_MAYFAIL);
+		if (page || fatal_signal_pending(current))
+			break;
+	}
+
+	return page;
+}
+
+/*
+ * Take a page of node @nid, or else of one of @nodes, or of any node if that is
+ * NULL.  It is hidden, zero, and has one reference.  Without @wait only a page of
+ * @nid that is free is taken, and failing is not counted.
+ */
+struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes, bool wait)
+{
+	const nodemask_t *all = nodes ?: &node_states[N_MEMORY];
+	struct page *page;
+
+	page = guest_memory_take(nid);
+	if (page || !wait)
 		return page;
 
-	/*
-	 * Memory of the node, then what other reserves have, then any memory: a
-	 * block of another node is for all pages to come, not for one.
-	 */
-	if (!nodes && guest_memory_make_blocks(GFP_HIGHUSER | __GFP_THISNODE |
-					       __GFP_NORETRY, nid, NULL, 1,
-					       &list))
-		return guest_memory_add_blocks(&list, true);
+	if (node_isset(nid, *all))
+		page = guest_memory_make(nid, __GFP_NORETRY);
+	if (!page)
+		page = guest_memory_take_any(all);
+	if (!page)
+		page = guest_memory_make_any(nid, nodes);
+	/* Some may have been freed meanwhile. */
+	if (!page)
+		page = guest_memory_take_any(all);
+	if (!page)
+		atomic_long_inc(&guest_memory_nr_failed);
 
-	page = guest_memory_take_any(nodes ?: &node_states[N_MEMORY]);
-	if (page)
-		return page;
-
-	if (guest_memory_make_blocks(GFP_HIGHUSER | __GFP_RETRY_MAYFAIL, nid,
-				     nodes, 1, &list))
-		return guest_memory_add_blocks(&list, true);
-
-	/* Somebody may have freed some meanwhile. */
-	return guest_memory_take_any(nodes ?: &node_states[N_MEMORY]);
+	return page;
 }
 
 /* How many blocks of a node may be idle. */
@@ -255,7 +308,10 @@ guest_memory_take_idle(struct guest_memory_reserve *reserve, unsigned int keep)
 	return block;
 }
 
-/* A block that cannot be given back: find out which pages are broken. */
+/*
+ * A block that cannot be given back: find out which pages are broken.  It is not
+ * idle any more then, and is not met again by guest_memory_trim().
+ */
 static void guest_memory_return_idle(struct guest_memory_reserve *reserve,
 				     struct guest_memory_block *block)
 {
@@ -280,17 +336,17 @@ static unsigned long guest_memory_trim(struct guest_memory_reserve *reserve,
 				       unsigned int keep, unsigned long nr)
 {
 	struct guest_memory_block *block;
-	unsigned long done;
+	unsigned long done = 0;
 
-	for (done = 0; done < nr; done++) {
+	while (done < nr) {
 		block = guest_memory_take_idle(reserve, keep);
 		if (!block)
 			break;
 
-		if (!guest_memory_drop_block(block)) {
+		if (guest_memory_drop_block(block))
+			done++;
+		else
 			guest_memory_return_idle(reserve, block);
-			break;
-		}
 		cond_resched();
 	}
 
@@ -338,7 +394,6 @@ static void guest_memory_refill(struct work_struct *work)
 	struct guest_memory_reserve *reserve =
 		container_of(work, struct guest_memory_reserve, refill);
 	int nid = reserve - guest_memory_reserves;
-	nodemask_t nodes = nodemask_of_node(nid);
 	unsigned int high = guest_memory_reserve_high(nid);
 	unsigned int want = min(high, GUEST_MEMORY_RESERVE_BATCH);
 	unsigned int idle = READ_ONCE(reserve->nr_idle);
@@ -348,19 +403,30 @@ static void guest_memory_refill(struct work_struct *work)
 		guest_memory_trim(reserve, high, ULONG_MAX);
 	else if (idle < want &&
 		 guest_memory_make_blocks(GFP_HIGHUSER | __GFP_NORETRY, nid,
-					  &nodes, want - idle, &list))
+					  want - idle, &list))
 		guest_memory_add_blocks(&list, false);
 }
 
-/* There is a file that will need hidden memory. */
+/*
+ * There is a file that will need hidden memory.  -EBUSY: not now, the machine is
+ * about to hibernate.
+ */
 int guest_memory_reserve_get(void)
 {
 	int r = guest_memory_start_hiding();
 
-	if (!r)
-		atomic_inc(&guest_memory_hidden_files);
+	if (r)
+		return r;
 
-	return r;
+	atomic_inc(&guest_memory_hidden_files);
+	/* Pairs with guest_memory_pm_notify(): one of the two sees the other. */
+	smp_mb__after_atomic();
+	if (READ_ONCE(guest_memory_hibernating)) {
+		guest_memory_reserve_put();
+		return -EBUSY;
+	}
+
+	return 0;
 }
 
 /* It is gone; with the last one goes what was kept for the next. */
@@ -382,6 +448,54 @@ bool guest_memory_hidden_active(void)
 	       guest_memory_has_blocks(0, ULONG_MAX);
 }
 
+static void guest_memory_trim_all(void)
+{
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY)
+		guest_memory_trim(&guest_memory_reserves[nid], 0, ULONG_MAX);
+}
+
+unsigned long guest_memory_reserve_nr_free(void)
+{
+	unsigned long nr = 0;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY)
+		nr += READ_ONCE(guest_memory_reserves[nid].nr_free);
+
+	return nr;
+}
+
+/*
+ * An image for hibernation would have the pages.  hibernation_available() refuses
+ * while there are any; files that are made later, but before the image, are
+ * refused here.
+ */
+static int guest_memory_pm_notify(struct notifier_block *nb,
+				  unsigned long action, void *data)
+{
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+		WRITE_ONCE(guest_memory_hibernating, true);
+		/* Pairs with guest_memory_reserve_get(). */
+		smp_mb();
+		if (!atomic_read(&guest_memory_hidden_files))
+			guest_memory_trim_all();
+		if (!guest_memory_hidden_active())
+			break;
+
+		/* There is no PM_POST_HIBERNATION for those who refuse. */
+		WRITE_ONCE(guest_memory_hibernating, false);
+		return notifier_from_errno(-EBUSY);
+	case PM_POST_HIBERNATION:
+		WRITE_ONCE(guest_memory_hibernating, false);
+		break;
+	}
+
+	return NOTIFY_OK;
+}
+
 /*
  * Free pages of blocks look like pages that are about to be freed.  Whoever
  * wants to take memory offline would wait for them, and for ever.
@@ -390,13 +504,11 @@ static int guest_memory_going_offline(struct notifier_block *nb,
 				      unsigned long action, void *data)
 {
 	const struct memory_notify *range = data;
-	int nid;
 
 	if (action != MEM_GOING_OFFLINE)
 		return NOTIFY_OK;
 
-	for_each_node_state(nid, N_MEMORY)
-		guest_memory_trim(&guest_memory_reserves[nid], 0, ULONG_MAX);
+	guest_memory_trim_all();
 
 	return guest_memory_has_blocks(range->start_pfn,
 				       range->start_pfn + range->nr_pages - 1) ?
@@ -444,6 +556,7 @@ static int guest_memory_reserve_show(struct seq_file *m, void *unused)
 		spin_unlock(&reserve->lock);
 	}
 	seq_printf(m, "leaving %lu\n", guest_memory_nr_leaving());
+	seq_printf(m, "failed %ld\n", atomic_long_read(&guest_memory_nr_failed));
 
 	return 0;
 }
@@ -462,12 +575,14 @@ static int __init guest_memory_reserve_init(void)
 		INIT_LIST_HEAD(&guest_memory_reserves[nid].idle);
 		INIT_WORK(&guest_memory_reserves[nid].refill,
 			  guest_memory_refill);
+		mutex_init(&guest_memory_reserves[nid].making);
 	}
 
 	debugfs_create_file("guest_memory_reserve", 0400, NULL, NULL,
 			    &guest_memory_reserve_fops);
 
 	hotplug_memory_notifier(guest_memory_going_offline, 0);
+	pm_notifier(guest_memory_pm_notify, 0);
 
 	return register_shrinker(&guest_memory_shrinker, "guest_memory");
 }

@@ -8,7 +8,10 @@
  *
  * Source pages are faulted in before the invalidate_lock is taken and copied
  * with faults disabled: the source may be a mapping of this very file, whose
- * faults need the lock.
+ * faults need the lock.  That a page can be read at one address does not mean
+ * that it can be read to its end: behind may be a memory error, which takes the
+ * copy another machine check each time, or an allocation tag that does not match.
+ * So a copy that gets nowhere is repeated a few times and not more.
  */
 #include <linux/guest_memory.h>
 #include <linux/highmem.h>
@@ -18,6 +21,9 @@
 #include <linux/uio.h>
 
 #include "internal.h"
+
+/* How often the same data may be faulted in and still not be readable. */
+#define GUEST_MEMORY_COPY_TRIES		3
 
 /*
  * copy_page_from_iter_atomic() for any page: a hidden one is out of its reach,
@@ -40,51 +46,62 @@ static size_t guest_memory_copy_from_iter(struct page *page, size_t offset,
 	return copied;
 }
 
-/* Write to a private page, which must not be there yet. */
+/*
+ * Write to a private page, which must not be there yet: *@spare enters the file
+ * with the data.
+ */
 static ssize_t guest_memory_write_private(struct inode *inode, pgoff_t index,
 					  size_t offset, size_t len,
 					  struct iov_iter *from,
-					  struct page *bounce)
+					  struct page *bounce,
+					  struct folio **spare)
 {
 	struct folio *folio;
 	ssize_t copied;
-	int r;
 
 	folio = filemap_get_folio(inode->i_mapping, index);
 	if (folio) {
 		folio_put(folio);
 		return -EPERM;
 	}
+	if (!*spare)
+		return -ENOENT;
 
-	folio = guest_memory_alloc_folio(inode, index);
-	if (!folio)
-		return -ENOMEM;
-
-	copied = guest_memory_copy_from_iter(folio_page(folio, 0), offset, len,
+	copied = guest_memory_copy_from_iter(folio_page(*spare, 0), offset, len,
 					     from, bounce);
 	/* All or nothing: there is no second write to a private page. */
-	r = copied == len ? guest_memory_add_folio(inode, folio, index) :
-			    -EFAULT;
-	if (r) {
-		iov_iter_revert(from, copied);
-		guest_memory_discard_folio(inode, folio);
-		return r == -EEXIST ? -EPERM : r;
+	if (copied == len) {
+		folio = guest_memory_get_folio(inode, index, spare);
+		/* Somebody else's, if the spare is still there. */
+		if (!IS_ERR(folio)) {
+			folio_put(folio);
+			if (!*spare)
+				return copied;
+		}
 	}
-	folio_put(folio);
 
-	return copied;
+	/* It may have content now. */
+	iov_iter_revert(from, copied);
+	guest_memory_discard_folio(inode, *spare);
+	*spare = NULL;
+
+	if (copied != len)
+		return -EFAULT;
+
+	return IS_ERR(folio) ? PTR_ERR(folio) : -EPERM;
 }
 
 static ssize_t guest_memory_write_shared(struct inode *inode, pgoff_t index,
 					 size_t offset, size_t len,
 					 struct iov_iter *from,
-					 struct page *bounce)
+					 struct page *bounce,
+					 struct folio **spare)
 {
 	struct folio *folio;
 	struct page *page;
 	ssize_t copied;
 
-	folio = guest_memory_get_folio(inode, index);
+	folio = guest_memory_get_folio(inode, index, spare);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 
@@ -99,10 +116,13 @@ static ssize_t guest_memory_write_shared(struct inode *inode, pgoff_t index,
 	return copied;
 }
 
-/* Write inside one page; -EFAULT if the source has to be faulted in again. */
+/*
+ * Write inside one page.  -EFAULT: the source has to be faulted in again;
+ * -ENOENT: a page is needed, and *@spare is NULL.
+ */
 static ssize_t guest_memory_write_at(struct inode *inode, loff_t pos,
 				     size_t len, struct iov_iter *from,
-				     struct page *bounce)
+				     struct page *bounce, struct folio **spare)
 {
 	struct address_space *mapping = inode->i_mapping;
 	pgoff_t index = pos >> PAGE_SHIFT;
@@ -112,13 +132,53 @@ static ssize_t guest_memory_write_at(struct inode *inode, loff_t pos,
 	filemap_invalidate_lock_shared(mapping);
 	if (guest_memory_is_private(inode, index))
 		copied = guest_memory_write_private(inode, index, offset, len,
-						    from, bounce);
+						    from, bounce, spare);
 	else
 		copied = guest_memory_write_shared(inode, index, offset, len,
-						   from, bounce);
+						   from, bounce, spare);
 	filemap_invalidate_unlock_shared(mapping);
 
 	return copied;
+}
+
+/* Write up to the end of the page at @pos, or at least something. */
+static ssize_t guest_memory_write_some(struct inode *inode, loff_t pos,
+				       struct iov_iter *from,
+				       struct page *bounce)
+{
+	size_t len = min_t(size_t, iov_iter_count(from),
+			   PAGE_SIZE - offset_in_page(pos));
+	pgoff_t index = pos >> PAGE_SHIFT;
+	struct folio *spare = NULL;
+	int tries = 0;
+	ssize_t r;
+
+	/* A guess, to save a try. */
+	if (!xa_load(&inode->i_mapping->i_pages, index))
+		spare = guest_memory_alloc_folio(inode, index, true);
+
+	for (;;) {
+		r = -EINTR;
+		if (signal_pending(current))
+			break;
+		r = -EFAULT;
+		if (fault_in_iov_iter_readable(from, len) == len)
+			break;
+
+		r = guest_memory_write_at(inode, pos, len, from, bounce, &spare);
+		if (r == -ENOENT) {
+			spare = guest_memory_alloc_folio(inode, index, true);
+			r = -ENOMEM;
+			if (!spare)
+				break;
+		} else if (r != -EFAULT || ++tries == GUEST_MEMORY_COPY_TRIES) {
+			break;
+		}
+	}
+
+	guest_memory_discard_folio(inode, spare);
+
+	return r;
 }
 
 ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
@@ -127,7 +187,6 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	loff_t size = i_size_read(inode);
 	struct page *bounce = NULL;
 	ssize_t written = 0, r = 0;
-	size_t len;
 
 	if (!(GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_WRITE) ||
 	    iocb->ki_pos < 0 || iocb->ki_pos >= size)
@@ -141,19 +200,7 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	}
 
 	while (iov_iter_count(from)) {
-		len = min_t(size_t, iov_iter_count(from),
-			    PAGE_SIZE - offset_in_page(iocb->ki_pos));
-		r = -EINTR;
-		if (signal_pending(current))
-			break;
-		r = -EFAULT;
-		if (fault_in_iov_iter_readable(from, len) == len)
-			break;
-
-		r = guest_memory_write_at(inode, iocb->ki_pos, len, from,
-					  bounce);
-		if (r == -EFAULT && !fault_in_iov_iter_readable(from, len))
-			continue;
+		r = guest_memory_write_some(inode, iocb->ki_pos, from, bounce);
 		if (r < 0)
 			break;
 
