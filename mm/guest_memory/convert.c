@@ -21,7 +21,13 @@
  *    looks at the entry again and lets go before it uses the page.
  * 5. Only then the state changes.  Up to here nothing happened that a fault
  *    does not repair, so that failing needs no repair.
+ *
+ * A large range is converted in steps, so that guests are kept out of a part of
+ * it only, and a caller that is killed need not be waited for.  If a step to
+ * private fails, those before it are undone.  That is a conversion to shared: no
+ * reference can be in its way, and it waits for memory rather than fail.
  */
+#include <linux/delay.h>
 #include <linux/guest_memory.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -32,7 +38,9 @@
 #include "internal.h"
 
 /* How often to look at a page with too many references, 1 ms apart. */
-#define GUEST_MEMORY_REF_TRIES	20
+#define GUEST_MEMORY_REF_TRIES		20
+/* How many pages are converted before others get a turn. */
+#define GUEST_MEMORY_CONVERT_STEP	(SZ_64M >> PAGE_SHIFT)
 
 /*
  * The set of converted pages holds what differs from the beginning.  A file
@@ -102,7 +110,9 @@ static int guest_memory_wait_unused(struct folio *folio)
 		} else {
 			if (fatal_signal_pending(current))
 				return -EINTR;
-			schedule_timeout_killable(msecs_to_jiffies(1));
+			/* A timeout in jiffies would be up to 20 ms. */
+			usleep_range_state(USEC_PER_MSEC, 2 * USEC_PER_MSEC,
+					   TASK_KILLABLE);
 		}
 	}
 
@@ -161,22 +171,149 @@ static int guest_memory_convert_locked(struct inode *inode, pgoff_t start,
 	return r;
 }
 
-int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
-			 bool private, gfp_t gfp, pgoff_t *error)
+/*
+ * Where the step ends that begins at @start.  Where there is no page, there is
+ * nothing to do but to change the state: that is one step however large.
+ */
+static pgoff_t guest_memory_step_end(struct inode *inode, pgoff_t start,
+				     pgoff_t end)
+{
+	if (end - start <= GUEST_MEMORY_CONVERT_STEP)
+		return end;
+
+	return guest_memory_next_page(inode, start + GUEST_MEMORY_CONVERT_STEP,
+				      end);
+}
+
+/* One step, all or nothing. */
+static int guest_memory_convert_step(struct inode *inode, pgoff_t start,
+				     pgoff_t end, bool private, gfp_t gfp,
+				     pgoff_t *error)
 {
 	pgoff_t last;
 	int r = 0;
 
 	filemap_invalidate_lock(inode->i_mapping);
 
-	/* Nothing to do if all of it has the state already. */
+	/* A part may have the state already. */
 	if (guest_memory_find_state(inode, start, &last) != private ||
 	    last < end - 1)
 		r = guest_memory_convert_locked(inode, start, end, private, gfp,
 						error);
 
 	filemap_invalidate_unlock(inode->i_mapping);
+	cond_resched();
 
 	return r;
+}
+
+/* Add to @before which of the pages [start, end) are private. */
+static int guest_memory_remember(struct inode *inode, pgoff_t start,
+				 pgoff_t end, gfp_t gfp,
+				 struct guest_memory_ranges *before)
+{
+	pgoff_t last;
+	int r = 0;
+
+	for (; start < end && !r; start = last + 1) {
+		bool private = guest_memory_find_state(inode, start, &last);
+
+		last = min(last, end - 1);
+		if (private)
+			r = guest_memory_ranges_set(before, start, last, true,
+						    gfp);
+		cond_resched();
+	}
+
+	return r;
+}
+
+/* Make those of the pages [start, end) shared that are not in @before. */
+static void guest_memory_undo(struct inode *inode, pgoff_t start, pgoff_t end,
+			      gfp_t gfp, struct guest_memory_ranges *before)
+{
+	unsigned long first, last;
+	pgoff_t next, unused;
+
+	for (; start < end; start = next) {
+		bool private = guest_memory_ranges_find(before, start, &first,
+							&last);
+
+		next = guest_memory_step_end(inode, start, end);
+		if (last < next)
+			next = last + 1;
+		if (!private)
+			guest_memory_convert_step(inode, start, next, false,
+						  gfp | __GFP_NOFAIL, &unused);
+	}
+}
+
+static int guest_memory_make_private(struct inode *inode, pgoff_t start,
+				     pgoff_t end, gfp_t gfp, pgoff_t *error)
+{
+	struct guest_memory_ranges before;
+	pgoff_t done = start, next;
+	int r = 0;
+
+	/* The usual range is small: there is nothing to remember. */
+	if (guest_memory_step_end(inode, start, end) == end)
+		return guest_memory_convert_step(inode, start, end, true, gfp,
+						 error);
+
+	guest_memory_ranges_init(&before);
+	for (; done < end; done = next) {
+		next = guest_memory_step_end(inode, done, end);
+		*error = done;
+		r = fatal_signal_pending(current) ? -EINTR :
+		    guest_memory_remember(inode, done, next, gfp, &before);
+		if (!r)
+			r = guest_memory_convert_step(inode, done, next, true,
+						      gfp, error);
+		if (r)
+			break;
+	}
+	if (r)
+		guest_memory_undo(inode, start, done, gfp, &before);
+	guest_memory_ranges_destroy(&before);
+
+	return r;
+}
+
+static int guest_memory_make_shared(struct inode *inode, pgoff_t start,
+				    pgoff_t end, gfp_t gfp, pgoff_t *error)
+{
+	bool killable = !(gfp & __GFP_NOFAIL);
+	pgoff_t next;
+	int r = 0;
+
+	for (; start < end && !r; start = next) {
+		next = guest_memory_step_end(inode, start, end);
+		*error = start;
+		if (killable && fatal_signal_pending(current))
+			return -EINTR;
+
+		r = guest_memory_convert_step(inode, start, next, false, gfp,
+					      error);
+		/* What has begun goes on; the way back might not be free. */
+		gfp |= __GFP_NOFAIL;
+	}
+
+	return r;
+}
+
+int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
+			 bool private, gfp_t gfp, pgoff_t *error)
+{
+	pgoff_t last;
+
+	/* Nothing to do if all of it has the state already. */
+	if (guest_memory_find_state(inode, start, &last) == private &&
+	    last >= end - 1)
+		return 0;
+
+	if (private)
+		return guest_memory_make_private(inode, start, end, gfp, error);
+
+	return guest_memory_make_shared(inode, start, end, gfp, error);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_convert, GUEST_MEMORY);

@@ -47,8 +47,8 @@ extern const struct guest_memory_user_ops kvm_gmem_user_ops;
 /* gmem_bind.c */
 void kvm_gmem_bracket_begin(struct kvm *kvm, hva_t start, hva_t end);
 void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end);
-void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
-		  gfn_t end);
+bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
+		  gfn_t end, bool killable);
 
 /* mem_attributes.c */
 int kvm_ioctl_set_mem_attributes(struct kvm *kvm, void __user *argp);

@@ -26,6 +26,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -300,9 +301,12 @@ void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end)
 		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
 }
 
-/* Zap gfns [start, end) of @slot from the guest; inside a bracket. */
-void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
-		  gfn_t end)
+/*
+ * Zap gfns [start, end) of @slot from the guest; inside a bracket.  False if the
+ * task was killed and @killable: what is left need not be zapped then.
+ */
+bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
+		  gfn_t end, bool killable)
 {
 	struct kvm_gfn_range range = {
 		.slot		= slot,
@@ -311,6 +315,9 @@ void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
 	};
 
 	for (; start < end; start = range.end) {
+		if (killable && fatal_signal_pending(current))
+			return false;
+
 		range.start = start;
 		range.end = min_t(gfn_t, start + KVM_GMEM_ZAP_CHUNK, end);
 
@@ -320,6 +327,8 @@ void kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
 		KVM_MMU_UNLOCK(kvm);
 		cond_resched();
 	}
+
+	return true;
 }
 
 /* The gfns that show pages [start, end) of the file, clamped to @bind. */
@@ -355,7 +364,7 @@ static void kvm_gmem_invalidate_bind(struct kvm *kvm,
 	slot = id_to_memslot(__kvm_memslots(kvm, bind->as_id), bind->id);
 	/* A slot of this id may exist that is not (yet) the one bound. */
 	if (slot && slot->gmem == bind)
-		kvm_gmem_zap(kvm, slot, start, end);
+		kvm_gmem_zap(kvm, slot, start, end, false);
 	srcu_read_unlock(&kvm->srcu, idx);
 
 	kvm_arch_guest_memory_reclaimed(kvm);

@@ -17,7 +17,8 @@
  * of offsets, acts on its file.
  *
  * All or nothing: what can fail for a reason that user space may cause comes
- * first, and is undone if it fails half-way.
+ * first, and is undone if it fails half-way.  Only a task that is killed may leave
+ * a part of a range shared that was private.
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
@@ -72,12 +73,16 @@ static void kvm_set_changing_gfns(struct kvm *kvm, gfn_t start, gfn_t end)
 	KVM_MMU_UNLOCK(kvm);
 }
 
-/* Bracket a change of the set for [start, end) towards the guest. */
-static void kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
-				   bool begin)
+/*
+ * Bracket a change of the set for [start, end) towards the guest.  -EINTR: the
+ * task was killed and the set must stay as it is; the end is needed all the same.
+ */
+static int kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
+				  bool begin)
 {
 	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
 	struct kvm_memslot_iter iter;
+	int r = 0;
 
 	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
 		struct kvm_memory_slot *slot = iter.slot;
@@ -96,8 +101,11 @@ static void kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 		}
 
 		kvm_gmem_bracket_begin(kvm, hva_start, hva_end);
-		kvm_gmem_zap(kvm, slot, s, e);
+		if (!kvm_gmem_zap(kvm, slot, s, e, true))
+			r = -EINTR;
 	}
+
+	return r;
 }
 
 /* Change the virtual machine's own set. */
@@ -110,9 +118,10 @@ static int kvm_set_private_gfns(struct kvm *kvm, gfn_t start, gfn_t end,
 		return 0;
 
 	kvm_set_changing_gfns(kvm, start, end);
-	kvm_attributes_bracket(kvm, start, end, true);
-	r = guest_memory_ranges_set(&kvm->private_gfns, start, end - 1, private,
-				    GFP_KERNEL_ACCOUNT);
+	r = kvm_attributes_bracket(kvm, start, end, true);
+	if (!r)
+		r = guest_memory_ranges_set(&kvm->private_gfns, start, end - 1,
+					    private, GFP_KERNEL_ACCOUNT);
 	kvm_attributes_bracket(kvm, start, end, false);
 	kvm_set_changing_gfns(kvm, 0, 0);
 
@@ -228,13 +237,21 @@ static int kvm_make_shared(struct kvm *kvm, gfn_t start, gfn_t end)
 	if (r)
 		return r;
 
-	/* The only reason to fail here would be memory for the state. */
-	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end)
-		if (kvm_slot_is_gmem_only(iter.slot))
-			kvm_convert_slot(iter.slot, start, end, false,
-					 GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	/* The set has changed: nothing but a kill may keep the files back. */
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
+		if (!kvm_slot_is_gmem_only(iter.slot))
+			continue;
 
-	return 0;
+		r = kvm_convert_slot(iter.slot, start, end, false,
+				     GFP_KERNEL_ACCOUNT);
+		if (r == -ENOMEM)
+			r = kvm_convert_slot(iter.slot, start, end, false,
+					     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+		if (r)
+			break;
+	}
+
+	return r;
 }
 
 /* Common to both ioctls. */
