@@ -94,6 +94,18 @@ static inline bool mapping_guest_memory(const struct address_space *mapping)
 }
 
 /**
+ * guest_memory_is_page() - is a page in a guest memory file?
+ * @page:	any page, whether or not the caller has a reference
+ *
+ * Such a page cannot be moved.  Without a reference the answer may be out of
+ * date, but asking is safe.
+ *
+ * Context: any.
+ * Return: true if it is.
+ */
+bool guest_memory_is_page(struct page *page);
+
+/**
  * guest_memory_create_file() - make a new inode and a first file for it
  * @name:	name shown in /proc/PID/fd, e.g. "[kvm-gmem]"
  * @size:	size in bytes, a multiple of PAGE_SIZE greater than 0
@@ -106,7 +118,8 @@ static inline bool mapping_guest_memory(const struct address_space *mapping)
  *
  * Context: process, may sleep; no locks needed.
  * Return: the file (O_RDWR), or ERR_PTR: -ENOMEM, -ENFILE, -ENOENT when the
- * module that owns @fops is going away, or what the security module says.
+ * module that owns @fops is going away, -EBUSY for GUEST_MEMORY_NO_DIRECT_MAP
+ * while the machine is about to hibernate, or what the security module says.
  */
 struct file *guest_memory_create_file(const char *name, loff_t size,
 				      unsigned long flags,
@@ -303,17 +316,19 @@ bool guest_memory_find_state(struct inode *inode, pgoff_t index, pgoff_t *last);
  * @start:	first page index
  * @end:	page index behind the range
  * @private:	the new state
- * @gfp:	how to allocate what the state needs
+ * @gfp:	how to allocate what the state needs; with __GFP_NOFAIL a
+ *		conversion to shared does not fail at all
  * @error:	receives, unless 0 is returned, the first page in the way
  *
  * The content of the pages stays.  When this returns 0 for @private, no
  * process of the host can read or write them, whatever it had mapped or pinned
- * before.  All or nothing.
+ * before.  All or nothing, but for a caller that is killed while a large range
+ * becomes shared.  Who looks meanwhile may find a part of it converted.
  *
  * Context: process, may sleep.  Takes the invalidate_lock and the bindings
- * lock.
+ * lock.  The caller keeps out other conversions of @inode.
  * Return: 0; -EAGAIN when somebody holds a reference to a page that is to
- * become private; -ENOMEM; -EINTR when killed while waiting for references.
+ * become private; -ENOMEM; -EINTR when killed.
  */
 int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
 			 bool private, gfp_t gfp, pgoff_t *error);
@@ -517,6 +532,11 @@ static inline void guest_memory_write_page(struct page *page,
 }
 
 static inline bool mapping_guest_memory(const struct address_space *mapping)
+{
+	return false;
+}
+
+static inline bool guest_memory_is_page(struct page *page)
 {
 	return false;
 }

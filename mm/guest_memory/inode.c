@@ -28,6 +28,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/statfs.h>
+#include <linux/uaccess.h>
 
 #include "hidden.h"
 #include "internal.h"
@@ -201,8 +202,25 @@ void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
 		   (u64)guest_memory_nr_private(inode) << PAGE_SHIFT);
 	seq_printf(m, "gmem-flags:\t0x%lx\n", gi->flags);
 	seq_printf(m, "gmem-views:\t%u\n", nr_users);
+	if (guest_memory_hides(inode))
+		seq_printf(m, "gmem-reserve:\t%llu\n",
+			   (u64)guest_memory_reserve_nr_free() << PAGE_SHIFT);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_show_fdinfo, GUEST_MEMORY);
+
+bool guest_memory_is_page(struct page *page)
+{
+	const struct address_space_operations *aops;
+	struct address_space *mapping = READ_ONCE(page->mapping);
+
+	/* Anonymous pages and the like have something else there. */
+	if (!mapping || (unsigned long)mapping & PAGE_MAPPING_FLAGS)
+		return false;
+
+	/* Without a reference it may be anything by now. */
+	return !get_kernel_nofault(aops, &mapping->a_ops) &&
+	       aops == &guest_memory_aops;
+}
 
 /* Pages never move: guests map them without holding references. */
 static int guest_memory_migrate_folio(struct address_space *mapping,
