@@ -334,6 +334,18 @@ bool kvm_gmem_map_is_copy(const struct kvm_host_map *map);
 void kvm_gmem_sync_map(struct kvm_host_map *map);
 
 /**
+ * kvm_gmem_wait_invalidated() - wait until no invalidation is in progress
+ * @kvm:	the virtual machine
+ *
+ * For those who would otherwise take a page again and again until then, and be
+ * in the way of a conversion that waits for references to go.
+ *
+ * Context: process, may sleep; holds no lock that an invalidation takes.
+ * Return: false if the task was killed.
+ */
+bool kvm_gmem_wait_invalidated(struct kvm *kvm);
+
+/**
  * kvm_gmem_uniform() - do all gfns of an aligned block have one state?
  * @kvm:	the virtual machine
  * @gfn:	any gfn of the block
@@ -704,6 +716,11 @@ static inline bool kvm_gmem_map_is_copy(const struct kvm_host_map *map)
 
 static inline void kvm_gmem_sync_map(struct kvm_host_map *map)
 {
+}
+
+static inline bool kvm_gmem_wait_invalidated(struct kvm *kvm)
+{
+	return true;
 }
 
 static inline bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)

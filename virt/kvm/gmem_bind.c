@@ -23,6 +23,7 @@
  * over if its hva was invalidated since or is being invalidated.  Slots that
  * share userspace addresses cost needless retries, nothing else.
  */
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
@@ -299,6 +300,19 @@ void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end)
 	/* At most one waiter, it holds slots_lock. */
 	if (wake)
 		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
+}
+
+bool kvm_gmem_wait_invalidated(struct kvm *kvm)
+{
+	/* As mmu_notifier_retry_cache() looks at it. */
+	while (READ_ONCE(kvm->mn_active_invalidate_count)) {
+		if (fatal_signal_pending(current))
+			return false;
+
+		usleep_range_state(10, 100, TASK_KILLABLE);
+	}
+
+	return true;
 }
 
 /*
