@@ -412,41 +412,6 @@ static inline void kvm_prepare_memory_fault_exit(struct kvm_vcpu *vcpu,
 }
 
 /**
- * kvm_gmem_emulation_fault() - does an emulated access miss private memory?
- * @vcpu:	the vCPU whose instruction is emulated
- * @gpa:	guest physical address of an access that found no memory
- *
- * If so, fills in the exit with which kvm_gmem_emulation_faulted() then lets
- * the emulation end.  What the guest writes to private memory is not the data
- * of an MMIO exit.
- *
- * Context: vcpu->mutex held.
- * Return: true if the gfn is private.
- */
-static inline bool kvm_gmem_emulation_fault(struct kvm_vcpu *vcpu, gpa_t gpa)
-{
-	if (!kvm_gfn_is_private(vcpu->kvm, gpa_to_gfn(gpa)))
-		return false;
-
-	kvm_prepare_memory_fault_exit(vcpu, gpa & PAGE_MASK, PAGE_SIZE, true);
-	return true;
-}
-
-/**
- * kvm_gmem_emulation_faulted() - did kvm_gmem_emulation_fault() say so?
- * @vcpu:	the vCPU whose instruction could not be emulated
- *
- * Context: vcpu->mutex held.
- * Return: true if KVM_RUN is to return -EFAULT; the exit is filled in and the
- * instruction has had no effect.
- */
-static inline bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu)
-{
-	return kvm_has_private_mem(vcpu->kvm) &&
-	       vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT;
-}
-
-/**
  * kvm_gmem_check_region() - are the flags and the offset of a region sane?
  * @mem:	a region with KVM_MEM_GUEST_MEMFD set
  *
@@ -645,16 +610,6 @@ static inline bool kvm_gfn_is_private(struct kvm *kvm, gfn_t gfn)
 static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot,
 					  gfn_t gfn)
-{
-	return false;
-}
-
-static inline bool kvm_gmem_emulation_fault(struct kvm_vcpu *vcpu, gpa_t gpa)
-{
-	return false;
-}
-
-static inline bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu)
 {
 	return false;
 }
