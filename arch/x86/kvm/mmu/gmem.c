@@ -12,6 +12,7 @@
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "gmem.h"
+#include "x86.h"
 
 bool kvm_arch_gmem_supported(void)
 {
@@ -101,8 +102,9 @@ unsigned long kvm_arch_vm_types(void)
 {
 	unsigned long types = BIT(KVM_X86_DEFAULT_VM);
 
+	/* The emulator cannot end the delivery of an interrupt in an exit. */
 	if (IS_ENABLED(CONFIG_KVM_SW_PROTECTED_VM) && tdp_enabled &&
-	    READ_ONCE(tdp_mmu_enabled))
+	    READ_ONCE(tdp_mmu_enabled) && !kvm_caps.emulates_real_mode)
 		types |= BIT(KVM_X86_SW_PROTECTED_VM);
 
 	return types;
