@@ -122,6 +122,12 @@ static int kvm_pre_fault(struct kvm_vcpu *vcpu,
 		if (signal_pending(current))
 			break;
 
+		/* A step may enter a page; KVM_RUN leaves at this point, too. */
+		r = -ENOSPC;
+		if (vcpu->kvm->dirty_ring_size &&
+		    kvm_dirty_ring_soft_full(&vcpu->dirty_ring))
+			break;
+
 		/* Not one section: who deletes a slot waits for its end. */
 		idx = srcu_read_lock(&vcpu->kvm->srcu);
 		r = kvm_arch_pre_fault_memory(vcpu, range->gpa + done,
