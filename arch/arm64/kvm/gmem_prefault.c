@@ -47,6 +47,21 @@ static u64 kvm_pre_fault_mapped(struct kvm *kvm, gpa_t gpa)
 	return size;
 }
 
+/*
+ * The handler would send a signal for a memory error and count the fault as done.
+ * Nobody has touched the page, so user space only needs to know.
+ */
+static bool kvm_pre_fault_poisoned(struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	kvm_pfn_t pfn;
+
+	pfn = __gfn_to_pfn_memslot(slot, gfn, false, NULL, false, NULL, NULL);
+	if (!is_error_noslot_pfn(pfn))
+		kvm_release_pfn_clean(pfn);
+
+	return pfn == KVM_PFN_ERR_HWPOISON;
+}
+
 /* Shared memory, through the page tables of the process. */
 static int kvm_pre_fault_hva(struct kvm_vcpu *vcpu, gpa_t gpa,
 			     struct kvm_memory_slot *slot)
@@ -59,6 +74,9 @@ static int kvm_pre_fault_hva(struct kvm_vcpu *vcpu, gpa_t gpa,
 	hva = gfn_to_hva_memslot_prot(slot, gpa_to_gfn(gpa), NULL);
 	if (kvm_is_error_hva(hva))
 		return -EFAULT;
+
+	if (kvm_pre_fault_poisoned(slot, gpa_to_gfn(gpa)))
+		return -EHWPOISON;
 
 	/* A read that finds no entry in the last table. */
 	vcpu->arch.fault.esr_el2 =
@@ -78,10 +96,19 @@ static int kvm_pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa,
 		.gfn	= gpa_to_gfn(gpa),
 	};
 
+	int r;
+
 	if (kvm_gmem_handles_fault(vcpu->kvm, slot, fault.gfn))
 		return kvm_gmem_map(vcpu, &fault);
+	if (!slot)
+		return -ENOENT;
 
-	return slot ? kvm_pre_fault_hva(vcpu, gpa, slot) : -ENOENT;
+	r = kvm_pre_fault_hva(vcpu, gpa, slot);
+	/* What is private by now needs no mapping in the process. */
+	if (r == -EFAULT && kvm_gmem_handles_fault(vcpu->kvm, slot, fault.gfn))
+		r = 0;
+
+	return r;
 }
 
 long kvm_arch_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
