@@ -31,6 +31,7 @@
 #include <asm/barrier.h>
 #include <asm/set_memory.h>
 #include <asm/tlbflush.h>
+#include <asm/virt.h>
 
 /*
  * From one CPU's window to the next.  The second half is never mapped.  Areas are
@@ -48,11 +49,15 @@ static DEFINE_PER_CPU(pte_t *, guest_memory_ptes);
  * Without FWB, a guest may use memory uncached, for which KVM cleans the data
  * cache by addresses of the direct map.  With it, there is no such maintenance;
  * it also makes instruction fetches see what is in the data cache.
+ *
+ * Where the kernel is not itself at EL2 (nVHE), KVM maps memory of the kernel there
+ * and leaves it mapped when it is freed.  It could become guest memory later.
  */
 bool arch_guest_memory_can_hide(void)
 {
 	return can_set_direct_map() &&
-	       cpus_have_const_cap(ARM64_HAS_STAGE2_FWB);
+	       cpus_have_const_cap(ARM64_HAS_STAGE2_FWB) &&
+	       (!is_hyp_mode_available() || is_kernel_in_hyp_mode());
 }
 
 int arch_guest_memory_init_windows(void)
