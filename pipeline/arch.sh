@@ -20,6 +20,7 @@ arch_facts()
 		tty=ttyS0
 		ram=0				# where QEMU's machine has it
 		vm_type=KVM_X86_SW_PROTECTED_VM
+		vm_type_number=1
 		vmm="$qemu -accel kvm -nodefaults -m 512M -M q35,memory-backend=ram"
 		vmm+=" -object memory-backend-memfd,id=ram,size=512M,share=on" ;;
 	arm64)
@@ -34,6 +35,7 @@ arch_facts()
 		tty=ttyAMA0
 		ram=0x40000000
 		vm_type=KVM_ARM_SW_PROTECTED_VM
+		vm_type_number=15
 		vmm="$qemu -accel kvm -cpu host -nodefaults -m 256M"
 		vmm+=" -M virt,gic-version=3,memory-backend=ram"
 		vmm+=" -object memory-backend-memfd,id=ram,size=256M,share=on" ;;

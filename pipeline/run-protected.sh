@@ -67,7 +67,7 @@ report_type()
 {
 	echo "The VM"
 	evidence "gmem-run made it of type $vm_type" \
-		"$(holds grep -q '^event=protected .* type=1 from=run$' "$out/report")"
+		"$(holds grep -q "^event=protected .* type=$vm_type_number from=run\$" "$out/report")"
 	evidence "KVM knows it as protected: its files can be private, those of the ordinary VM cannot" \
 		"$(holds [ "$(peeked protected files_of_protected_vm):$(peeked ordinary files_of_protected_vm)" = \
 			"$(peeked protected files):0" ])"

@@ -35,22 +35,23 @@ static bool has_vm_type(int fd)
 	int ret = gmem_sys_ioctl(fd, KVM_CHECK_EXTENSION,
 				 (void *)(long)KVM_CAP_VM_TYPES);
 
-	return ret > 0 && ret & 1 << KVM_X86_SW_PROTECTED_VM;
+	return ret > 0 && ret & 1 << GMEM_VM_TYPE;
 }
 
 int gmem_protect_create_vm(int fd, unsigned long request, void *arg)
 {
-	unsigned long type = (unsigned long)arg & ~GMEM_VM_PROTECTED;
+	unsigned long machine = (unsigned long)arg;
+	unsigned long type = machine & ~GMEM_VM_ORDINARY;
 
 	if (!gmem_options.protected)
 		return gmem_sys_ioctl(fd, request, arg);
 	if (!has_vm_type(fd) || !has_attributes(fd))
 		gmem_stop("KVM has no software-protected VMs here: %s",
 			  "CONFIG_KVM_SW_PROTECTED_VM or its TDP MMU is off");
-	if (type & ~GMEM_VM_ORDINARY)
+	if (type && type != GMEM_VM_PROTECTED)
 		gmem_stop("the VMM asks for a VM of type %ld, not for an ordinary one",
 			  (long)arg);
-	return gmem_sys_ioctl(fd, request, (void *)(type | GMEM_VM_PROTECTED));
+	return gmem_sys_ioctl(fd, request, (void *)(machine | GMEM_VM_PROTECTED));
 }
 
 /*
@@ -101,7 +102,7 @@ void gmem_protect_created(struct gmem_vm *vm)
 		gmem_stop("KVM does not pass on hypercalls: %s",
 			  strerrordesc_np(-ret));
 	gmem_event("event=protected fd=%d type=%d from=%s", vm->fd,
-		   KVM_X86_SW_PROTECTED_VM, when_name());
+		   GMEM_VM_TYPE, when_name());
 }
 
 static long now_ms(void)

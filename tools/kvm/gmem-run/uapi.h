@@ -118,12 +118,15 @@ struct kvm_memory_attributes2 {
 
 /* The type of a protected VM, and what VMMs may say about an ordinary one. */
 #ifdef __aarch64__
-#define GMEM_VM_PROTECTED		0x100UL
+#define GMEM_VM_TYPE			15
+#define GMEM_VM_TYPE_SHIFT		8
 #define GMEM_VM_ORDINARY		0xffUL	/* the size of the address space */
 #else
-#define GMEM_VM_PROTECTED		((unsigned long)KVM_X86_SW_PROTECTED_VM)
+#define GMEM_VM_TYPE			KVM_X86_SW_PROTECTED_VM
+#define GMEM_VM_TYPE_SHIFT		0
 #define GMEM_VM_ORDINARY		0UL
 #endif
+#define GMEM_VM_PROTECTED		((unsigned long)GMEM_VM_TYPE << GMEM_VM_TYPE_SHIFT)
 
 /* The member memory_fault of struct kvm_run, which older headers lack. */
 struct gmem_memory_fault {

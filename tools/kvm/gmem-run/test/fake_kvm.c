@@ -56,7 +56,7 @@ bool fake_private(unsigned int id, unsigned long page)
 
 static int create_vm(unsigned long machine)
 {
-	unsigned long type = machine / GMEM_VM_PROTECTED;
+	unsigned long type = machine >> GMEM_VM_TYPE_SHIFT;
 
 	if (!(fake_kvm.types >> type & 1))
 		return -EINVAL;
@@ -210,7 +210,7 @@ static int set_region(const void *arg, size_t size)
 /* The VM is asked by its descriptor, /dev/kvm by -1. */
 static int capability(int fd, long number)
 {
-	bool protected = fake_kvm.types >> KVM_X86_SW_PROTECTED_VM & 1;
+	bool protected = fake_kvm.types >> GMEM_VM_TYPE & 1;
 
 	if (fd >= 0)
 		protected = fake_kvm.vm_type;

@@ -73,7 +73,7 @@ static void test_protected(void)
 	char *mem;
 
 	start("run");
-	check(fake_kvm.vm_type == KVM_X86_SW_PROTECTED_VM);
+	check(fake_kvm.vm_type == GMEM_VM_TYPE);
 	check(fake_kvm.hypercalls == 1 << GMEM_HC_MAP_GPA_RANGE);
 	check(ioctl(-1, KVM_CHECK_EXTENSION, KVM_CAP_MULTI_ADDRESS_SPACE) == 1);
 	check(!ioctl(-1, KVM_CHECK_EXTENSION, KVM_CAP_X86_SMM));
@@ -401,7 +401,7 @@ static void test_references(void)
 
 static void create_other_type(void)
 {
-	ioctl(-1, KVM_CREATE_VM, 2 * GMEM_VM_PROTECTED);
+	ioctl(-1, KVM_CREATE_VM, 2UL << GMEM_VM_TYPE_SHIFT);
 }
 
 static void set_own(void)

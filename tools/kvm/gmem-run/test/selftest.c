@@ -612,7 +612,7 @@ static void test_no_direct_map(void)
 	/* With --protected both hold. */
 	gmem_options.protected = true;
 	create_vm();
-	check(fake_kvm.vm_type == KVM_X86_SW_PROTECTED_VM);
+	check(fake_kvm.vm_type == GMEM_VM_TYPE);
 	check(!set(0, 0, map_anon(MIB), MIB) && flags_of(0) == 7);
 	gmem_options.protected = false;
 
@@ -645,7 +645,7 @@ static int run(const struct test *test)
 		alarm(60);
 		fake_kvm.caps = GUEST_MEMFD_FLAG_MMAP |
 				GUEST_MEMFD_FLAG_INIT_SHARED;
-		fake_kvm.types = 1 << 0 | 1 << KVM_X86_SW_PROTECTED_VM;
+		fake_kvm.types = 1 << 0 | 1 << GMEM_VM_TYPE;
 		create_vm();
 		test->run();
 		_exit(0);
