@@ -336,14 +336,16 @@ void kvm_gmem_sync_map(struct kvm_host_map *map);
 /**
  * kvm_gmem_wait_invalidated() - wait until no invalidation is in progress
  * @kvm:	the virtual machine
+ * @seq:	mmu_invalidate_seq, sampled again if there was one to wait for
  *
  * For those who would otherwise take a page again and again until then, and be
- * in the way of a conversion that waits for references to go.
+ * in the way of a conversion that waits for references to go.  Kernel threads do
+ * not wait.
  *
  * Context: process, may sleep; holds no lock that an invalidation takes.
  * Return: false if the task was killed.
  */
-bool kvm_gmem_wait_invalidated(struct kvm *kvm);
+bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq);
 
 /**
  * kvm_gmem_uniform() - do all gfns of an aligned block have one state?
@@ -673,7 +675,8 @@ static inline void kvm_gmem_sync_map(struct kvm_host_map *map)
 {
 }
 
-static inline bool kvm_gmem_wait_invalidated(struct kvm *kvm)
+static inline bool kvm_gmem_wait_invalidated(struct kvm *kvm,
+					     unsigned long *seq)
 {
 	return true;
 }

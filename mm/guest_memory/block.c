@@ -16,8 +16,8 @@
  *   left to the next owner of the memory.  Whoever still has a reference, such
  *   as a device that the page is pinned for, can write to it afterwards; that
  *   is not the guest any more.  A poisoned page is not zeroed, because touching
- *   it would be fatal.  It keeps a reference instead: with memory failure's own
- *   there are two, so that clearing the poison does not free guest data.
+ *   it would be fatal.  It keeps two references instead, so that it is not freed
+ *   with guest data when the poison is cleared: that is refused.
  * - Nothing slow happens under the invalidate_lock: memory is allocated and
  *   zeroed before the lock is taken, and zeroed and freed after it was dropped.
  *   Faults wait for what others do under the lock, and while pages are being
@@ -120,7 +120,8 @@ static int guest_memory_policy_node(struct inode *inode, pgoff_t index,
 }
 
 static struct page *guest_memory_alloc_hidden(struct inode *inode,
-					      pgoff_t index, bool wait)
+					      pgoff_t index,
+					      enum guest_memory_effort effort)
 {
 	struct mempolicy *policy, *shared;
 	nodemask_t *nodes;
@@ -132,26 +133,27 @@ static struct page *guest_memory_alloc_hidden(struct inode *inode,
 	policy = shared ?: get_task_policy(current);
 
 	nid = guest_memory_policy_node(inode, index, policy, &nodes);
-	page = guest_memory_reserve_alloc(nid, nodes, wait);
+	page = guest_memory_reserve_alloc(nid, nodes, effort);
 	mpol_cond_put(shared);
 
 	return page;
 }
 #else
 static struct page *guest_memory_alloc_hidden(struct inode *inode,
-					      pgoff_t index, bool wait)
+					      pgoff_t index,
+					      enum guest_memory_effort effort)
 {
-	return guest_memory_reserve_alloc(numa_mem_id(), NULL, wait);
+	return guest_memory_reserve_alloc(numa_mem_id(), NULL, effort);
 }
 #endif
 
 /*
  * Allocate a zeroed folio for @index, or NULL.  The policy of the file wins
- * over that of the task, whichever path the allocation comes from.  Without
- * @wait, memory outside the direct map is only taken from what is ready.
+ * over that of the task, whichever path the allocation comes from.  @effort is
+ * about memory outside the direct map.
  */
 struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
-				       bool wait)
+				       enum guest_memory_effort effort)
 {
 	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_ZERO;
 #ifdef CONFIG_NUMA
@@ -160,7 +162,7 @@ struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
 
 	if (guest_memory_hides(inode)) {
 		struct page *page = guest_memory_alloc_hidden(inode, index,
-							      wait);
+							      effort);
 
 		return page ? page_folio(page) : NULL;
 	}
@@ -265,7 +267,7 @@ static struct folio *guest_memory_get_missing_folio(struct inode *inode,
 	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio, *spare;
 
-	spare = guest_memory_alloc_folio(inode, index, true);
+	spare = guest_memory_alloc_folio(inode, index, GUEST_MEMORY_MAKE);
 	if (!spare)
 		return ERR_PTR(-ENOMEM);
 
@@ -341,6 +343,9 @@ static struct folio *guest_memory_remove_batch(struct inode *inode,
 	/* In the order of their indices; nobody else holds more than one. */
 	for (i = 0; i < folio_batch_count(batch); i++) {
 		folio = batch->folios[i];
+		/* Before the file's reference goes; see guest_memory_collect(). */
+		if (hidden)
+			folio_get(folio);
 		folio_lock(folio);
 		/* By a host fault that was under way. */
 		if (folio_mapped(folio))
@@ -351,9 +356,6 @@ static struct folio *guest_memory_remove_batch(struct inode *inode,
 
 	for (i = 0; i < folio_batch_count(batch); i++) {
 		folio = batch->folios[i];
-		/* See guest_memory_collect(). */
-		if (hidden)
-			folio_get(folio);
 		folio_unlock(folio);
 		folio->private = list;
 		list = folio;
@@ -388,14 +390,22 @@ static struct folio *guest_memory_remove_range(struct inode *inode,
 }
 
 /*
- * A poisoned folio has left the file: do what memory failure may not have done,
- * and keep the reference.
+ * A poisoned folio has left the file and is not freed: do what memory failure may
+ * not have done.  The folio lock keeps the two apart.  One that is on no LRU list
+ * has been through memory failure, or will be put back by whoever has it; that
+ * must not happen to a folio that is not charged any more.
  */
 void guest_memory_keep_poisoned(struct folio *folio)
 {
-	if (!folio_isolate_lru(folio))
+	/* It may be in a batch. */
+	lru_add_drain_all();
+
+	folio_lock(folio);
+	if (!folio_isolate_lru(folio)) {
 		folio_put(folio);
-	mem_cgroup_uncharge(folio);
+		mem_cgroup_uncharge(folio);
+	}
+	folio_unlock(folio);
 }
 
 /* Zero and free folios that have left the file. */
@@ -416,6 +426,7 @@ static void guest_memory_free_folios(struct inode *inode, struct folio *list)
 		folio->private = NULL;
 
 		if (folio_test_hwpoison(folio)) {
+			folio_get(folio);
 			guest_memory_keep_poisoned(folio);
 			continue;
 		}
@@ -532,7 +543,8 @@ static long guest_memory_alloc_batch(struct inode *inode, pgoff_t *start,
 		if (xa_load(&inode->i_mapping->i_pages, *start))
 			continue;
 
-		folio = guest_memory_alloc_folio(inode, *start, true);
+		folio = guest_memory_alloc_folio(inode, *start,
+						 GUEST_MEMORY_MAKE);
 		if (!folio)
 			return -ENOMEM;
 

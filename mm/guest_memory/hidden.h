@@ -23,6 +23,8 @@
 					 PAGE_SHIFT)
 #define GUEST_MEMORY_BLOCK_PAGES	(GUEST_MEMORY_BLOCK_SIZE >> PAGE_SHIFT)
 
+enum guest_memory_effort;
+
 /**
  * struct guest_memory_block - 2 MiB outside the direct map
  * @node:	entry in a list of the reserve, if it has free pages
@@ -52,7 +54,8 @@ bool guest_memory_drop_block(struct guest_memory_block *block);
 /* reserve.c */
 int guest_memory_reserve_get(void);
 void guest_memory_reserve_put(void);
-struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes, bool wait);
+struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
+					enum guest_memory_effort effort);
 void guest_memory_reserve_free(struct page **pages, unsigned int nr);
 void guest_memory_reserve_lose(struct page *page);
 unsigned long guest_memory_reserve_nr_free(void);

@@ -72,12 +72,16 @@ static vm_fault_t guest_memory_fault_alloc(struct vm_fault *vmf,
 	pgoff_t index = vmf->pgoff;
 	struct file *file;
 
-	*spare = guest_memory_alloc_folio(inode, index, false);
+	/* What an earlier try saw to may be on another node. */
+	*spare = guest_memory_alloc_folio(inode, index,
+					  vmf->flags & FAULT_FLAG_TRIED ?
+					  GUEST_MEMORY_TAKE_ANY :
+					  GUEST_MEMORY_TAKE);
 	if (*spare)
 		return 0;
 
 	file = maybe_unlock_mmap_for_io(vmf, NULL);
-	*spare = guest_memory_alloc_folio(inode, index, true);
+	*spare = guest_memory_alloc_folio(inode, index, GUEST_MEMORY_MAKE);
 	if (!file)
 		return *spare ? 0 : guest_memory_fault_error(inode, -ENOMEM);
 

@@ -13,8 +13,8 @@
  *
  * The invalidate_lock is held shared to add pages and exclusive to remove them
  * or to change users and bindings, so that between the invalidate_begin() and
- * invalidate_end() of a removal neither can change.  Memory is neither allocated
- * nor freed under it.  Memory failure arrives
+ * invalidate_end() of a removal neither can change.  Pages are not allocated and
+ * zeroed under it, and not freed as long as anybody may wait for it.  Memory failure arrives
  * with a folio lock and thus cannot take the invalidate_lock; for its sake
  * users and bindings are also guarded by the bindings_lock.
  */
@@ -70,6 +70,13 @@ static inline bool guest_memory_hides(const struct inode *inode)
 	       GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_NO_DIRECT_MAP;
 }
 
+/* What to do for memory outside the direct map, where it is wanted. */
+enum guest_memory_effort {
+	GUEST_MEMORY_TAKE,	/* take a free page of the right node */
+	GUEST_MEMORY_TAKE_ANY,	/* or of a node that will do */
+	GUEST_MEMORY_MAKE,	/* or take memory out of it; may last */
+};
+
 /* inode.c */
 void guest_memory_invalidate_begin(struct inode *inode, pgoff_t start,
 				   pgoff_t end);
@@ -79,7 +86,7 @@ void guest_memory_account(struct inode *inode, long nr);
 
 /* block.c */
 struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
-				       bool wait);
+				       enum guest_memory_effort effort);
 void guest_memory_discard_folio(struct inode *inode, struct folio *folio);
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
 				     struct folio **spare);

@@ -39,6 +39,7 @@
 #include <linux/workqueue.h>
 
 #include "hidden.h"
+#include "internal.h"
 
 /* Idle blocks of a node: the worker fills up from LOW to BATCH. */
 #define GUEST_MEMORY_RESERVE_LOW	2U
@@ -56,6 +57,8 @@
  * @nr_lost:	lost pages in all of them
  * @refill:	makes new blocks
  * @making:	held by whoever makes a block because there is no free page
+ * @nr_failed:	how often that failed, without and with all efforts; guarded by
+ *		@making
  */
 struct guest_memory_reserve {
 	spinlock_t lock;		/* of all that follows, and of blocks */
@@ -67,6 +70,7 @@ struct guest_memory_reserve {
 	unsigned long nr_lost;
 	struct work_struct refill;
 	struct mutex making;
+	unsigned int nr_failed[2];
 };
 
 static struct guest_memory_reserve *guest_memory_reserves __ro_after_init;
@@ -207,10 +211,16 @@ static struct page *guest_memory_take_any(const nodemask_t *nodes)
 	return page;
 }
 
-/* A page of a new block of node @nid, unless one has become free meanwhile. */
-static struct page *guest_memory_make(int nid, gfp_t gfp)
+/*
+ * A page of a new block of node @nid, unless one has become free meanwhile.  Where
+ * @hard is false, without reclaim.
+ */
+static struct page *guest_memory_make(int nid, bool hard)
 {
 	struct guest_memory_reserve *reserve = &guest_memory_reserves[nid];
+	gfp_t gfp = GFP_HIGHUSER |
+		    (hard ? __GFP_RETRY_MAYFAIL : __GFP_NORETRY);
+	unsigned int nr_failed = READ_ONCE(reserve->nr_failed[hard]);
 	struct page *page;
 	LIST_HEAD(list);
 
@@ -219,8 +229,13 @@ static struct page *guest_memory_make(int nid, gfp_t gfp)
 		return NULL;
 
 	page = guest_memory_take(nid);
-	if (!page && guest_memory_make_blocks(GFP_HIGHUSER | gfp, nid, 1, &list))
-		page = guest_memory_add_blocks(&list, true);
+	/* What has failed while we waited need not fail again. */
+	if (!page && nr_failed == reserve->nr_failed[hard]) {
+		if (guest_memory_make_blocks(gfp, nid, 1, &list))
+			page = guest_memory_add_blocks(&list, true);
+		else
+			WRITE_ONCE(reserve->nr_failed[hard], nr_failed + 1);
+	}
 	mutex_unlock(&reserve->making);
 
 	return page;
@@ -241,7 +256,7 @@ static struct page *guest_memory_make_any(int nid, nodemask_t *nodes)
 			continue;
 
 		last = zone_to_nid(zone);
-		page = guest_memory_make(last, __GFP_RETRY_MAYFAIL);
+		page = guest_memory_make(last, true);
 		if (page || fatal_signal_pending(current))
 			break;
 	}
@@ -251,20 +266,22 @@ static struct page *guest_memory_make_any(int nid, nodemask_t *nodes)
 
 /*
  * Take a page of node @nid, or else of one of @nodes, or of any node if that is
- * NULL.  It is hidden, zero, and has one reference.  Without @wait only a page of
- * @nid that is free is taken, and failing is not counted.
+ * NULL.  It is hidden, zero, and has one reference.
  */
-struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes, bool wait)
+struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
+					enum guest_memory_effort effort)
 {
 	const nodemask_t *all = nodes ?: &node_states[N_MEMORY];
 	struct page *page;
 
 	page = guest_memory_take(nid);
-	if (page || !wait)
+	if (page || effort == GUEST_MEMORY_TAKE)
 		return page;
+	if (effort == GUEST_MEMORY_TAKE_ANY)
+		return guest_memory_take_any(all);
 
 	if (node_isset(nid, *all))
-		page = guest_memory_make(nid, __GFP_NORETRY);
+		page = guest_memory_make(nid, false);
 	if (!page)
 		page = guest_memory_take_any(all);
 	if (!page)
@@ -475,11 +492,16 @@ unsigned long guest_memory_reserve_nr_free(void)
 static int guest_memory_pm_notify(struct notifier_block *nb,
 				  unsigned long action, void *data)
 {
+	int nid;
+
 	switch (action) {
 	case PM_HIBERNATION_PREPARE:
 		WRITE_ONCE(guest_memory_hibernating, true);
 		/* Pairs with guest_memory_reserve_get(). */
 		smp_mb();
+		/* The worker may still be making blocks for a file that is gone. */
+		for_each_node_state(nid, N_MEMORY)
+			flush_work(&guest_memory_reserves[nid].refill);
 		if (!atomic_read(&guest_memory_hidden_files))
 			guest_memory_trim_all();
 		if (!guest_memory_hidden_active())

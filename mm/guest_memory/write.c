@@ -155,7 +155,8 @@ static ssize_t guest_memory_write_some(struct inode *inode, loff_t pos,
 
 	/* A guess, to save a try. */
 	if (!xa_load(&inode->i_mapping->i_pages, index))
-		spare = guest_memory_alloc_folio(inode, index, true);
+		spare = guest_memory_alloc_folio(inode, index,
+							 GUEST_MEMORY_MAKE);
 
 	for (;;) {
 		r = -EINTR;
@@ -167,7 +168,8 @@ static ssize_t guest_memory_write_some(struct inode *inode, loff_t pos,
 
 		r = guest_memory_write_at(inode, pos, len, from, bounce, &spare);
 		if (r == -ENOENT) {
-			spare = guest_memory_alloc_folio(inode, index, true);
+			spare = guest_memory_alloc_folio(inode, index,
+							 GUEST_MEMORY_MAKE);
 			r = -ENOMEM;
 			if (!spare)
 				break;

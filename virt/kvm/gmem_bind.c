@@ -302,14 +302,22 @@ void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end)
 		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
 }
 
-bool kvm_gmem_wait_invalidated(struct kvm *kvm)
+bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq)
 {
+	/* When a process exits, an invalidation may never end. */
+	if (current->flags & PF_KTHREAD)
+		return true;
+
 	/* As mmu_notifier_retry_cache() looks at it. */
 	while (READ_ONCE(kvm->mn_active_invalidate_count)) {
 		if (fatal_signal_pending(current))
 			return false;
 
 		usleep_range_state(10, 100, TASK_KILLABLE);
+
+		*seq = READ_ONCE(kvm->mmu_invalidate_seq);
+		/* Before the count is read, and before the page is taken. */
+		smp_rmb();
 	}
 
 	return true;

@@ -9,13 +9,13 @@
  * guest writes to its memory is no data of an MMIO exit, and what user space
  * supplies for one is not what is in the memory.
  *
- * The access that fails notes its address in the vCPU.  Emulation then fails,
- * and whoever reports that fills the exit in.  If the guest runs on instead, for
- * example because the instruction can be executed again, nothing is left behind.
+ * The access that fails notes its address in the vCPU, and whoever has started the
+ * emulation fills the exit in, whatever else the emulator has made of it.
  *
  * The instruction can be repeated, as its results are written back at the end.
  * What it has read from a device is lost, however, when the memory that it goes
- * to is not there: string input, and moves from MMIO to memory.
+ * to is not there: string input, and moves from MMIO to memory.  And to skip an
+ * instruction, or to switch tasks, still is an internal error.
  */
 #include <linux/kvm_host.h>
 
@@ -60,6 +60,8 @@ bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu)
 		return false;
 
 	vcpu->arch.gmem_fault = false;
+	/* What the emulator has in its registers will not be used. */
+	vcpu->arch.emulate_regs_need_sync_to_vcpu = false;
 	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 	kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(gfn), PAGE_SIZE,
 				      kvm_gmem_is_private(vcpu->kvm, slot, gfn));
