@@ -15,6 +15,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/sizes.h>
 
 #define NR_PAGES	24
 #include "guest_memfd_fixture.h"
@@ -27,6 +28,11 @@
 #endif
 
 #define RING_BYTES	(sizeof(struct kvm_dirty_gfn) * 1024)
+
+/* A slot with many times the pages that the ring has entries. */
+#define LARGE_SLOT	(SLOT + 1)
+#define LARGE_GPA	0x40000000ul
+#define LARGE_SIZE	SZ_32M
 
 static int fd;
 
@@ -244,6 +250,9 @@ static const char *test_initially_all_set(void)
 	return stop();
 }
 
+/* How often a page of LARGE_SLOT was in the ring. */
+static uint8_t large_seen[LARGE_SIZE / MIN_PAGE_SIZE];
+
 /* Take everything out of the ring that belongs to the slot, as a bitmap. */
 static uint64_t collect_ring(void)
 {
@@ -258,6 +267,10 @@ static uint64_t collect_ring(void)
 			TEST_ASSERT(gfn->offset < NR_PAGES, "Offset %llu in the ring",
 				    gfn->offset);
 			bitmap |= 1ul << gfn->offset;
+		} else if (gfn->slot == LARGE_SLOT) {
+			TEST_ASSERT(gfn->offset < LARGE_SIZE / page_size,
+				    "Offset %llu in the ring", gfn->offset);
+			large_seen[gfn->offset]++;
 		}
 		WRITE_ONCE(gfn->flags, KVM_DIRTY_GFN_F_RESET);
 		vcpu->fetch_index++;
@@ -292,6 +305,54 @@ static const char *test_ring(void)
 	return stop();
 }
 
+static int prefault(struct kvm_pre_fault_memory *range)
+{
+	uint64_t before = range->size;
+	int ret = __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, range);
+
+	TEST_ASSERT(ret ? range->size == before : range->size < before,
+		    "%d with 0x%llx left of 0x%lx", ret, range->size, before);
+	return ret;
+}
+
+/* Prefault enters pages into the ring, stops when it is full, and can go on. */
+static const char *test_ring_and_prefault(void)
+{
+	struct kvm_pre_fault_memory range = { .gpa = LARGE_GPA, .size = LARGE_SIZE };
+	unsigned long full = 0, i;
+	int large;
+
+	if (!kvm_check_cap(KVM_CAP_DIRTY_LOG_RING) &&
+	    !kvm_check_cap(KVM_CAP_DIRTY_LOG_RING_ACQ_REL))
+		return "no dirty ring";
+	if (!kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		return "KVM cannot prefault";
+
+	start(0, true);
+	large = vm_create_guest_memfd(vm, LARGE_SIZE, GMEM_SHARED);
+	vm_set_user_memory_region2(vm, LARGE_SLOT,
+				   KVM_MEM_GUEST_MEMFD | KVM_MEM_LOG_DIRTY_PAGES,
+				   LARGE_GPA, LARGE_SIZE, NULL, large, 0);
+	while (range.size) {
+		if (!prefault(&range))
+			continue;
+		ASSERT_EQ(errno, ENOSPC);
+		/* It stays full until somebody empties it. */
+		ASSERT_ERRNO(prefault(&range), ENOSPC);
+		collect_ring();
+		full++;
+	}
+	collect_ring();
+	TEST_ASSERT(full >= LARGE_SIZE / page_size / 1024, "Full %lu times", full);
+	for (i = 0; i < LARGE_SIZE / page_size; i++)
+		ASSERT_EQ(large_seen[i], 1);
+
+	guest_write(0, 1);
+	set_slot(LARGE_SLOT, LARGE_GPA, -1, 0, 0);
+	close(large);
+	return stop();
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_no_log),
 	GMEM_TEST(test_from_the_start),
@@ -303,6 +364,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_manual_clear),
 	GMEM_TEST(test_initially_all_set),
 	GMEM_TEST(test_ring),
+	GMEM_TEST(test_ring_and_prefault),
 };
 
 GMEM_TEST_MAIN(gmem_require_mmap)

@@ -17,6 +17,7 @@
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
 
+#include "apic.h"
 #include "guest_memfd_protected.h"
 #include "hyperv.h"
 #include "svm_util.h"
@@ -27,6 +28,7 @@
 #define FEP_PARAM	"/sys/module/kvm/parameters/force_emulation_prefix"
 #define FEP		"ud2\n\t.ascii \"kvm\"\n\t"	/* emulate what follows */
 #define NR_STORES	20000
+#define NR_CONVERSIONS	300
 
 /* What the host tells the guest before the memory becomes private. */
 static struct {
@@ -131,6 +133,72 @@ static const char *test_clock_and_slots(void)
 	kvm_vm_free(vm);
 	close(fd);
 	ASSERT_OK(munmap(mem, page_size));
+	return NULL;
+}
+
+static void *convert_clock_page(void *arg)
+{
+	unsigned long *busy = arg;
+	int i;
+
+	for (i = 0; i < NR_CONVERSIONS; i++) {
+		vm_make_shared(vm, params.page_gpa, page_size);
+		if (__vm_make_private(vm, params.page_gpa, page_size)) {
+			ASSERT_EQ(errno, EAGAIN);
+			++*busy;
+		}
+	}
+	errno = 0;
+	return NULL;
+}
+
+static void endless_clock_guest(void)
+{
+	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, params.page_gpa | 1);
+	for (;;)
+		guest_report(1, 0);
+}
+
+/* KVM keeps the clock in a page that is converted, and is not in the way. */
+static const char *test_clock_and_conversions(void)
+{
+	unsigned long busy = 0;
+	pthread_t converter;
+
+	if (gmem_all_hidden())
+		return "KVM has no clock mapped there";
+	start_vm(endless_clock_guest);
+	make_private();
+	expect_report(1);
+	pthread_create(&converter, NULL, convert_clock_page, &busy);
+	while (pthread_tryjoin_np(converter, NULL)) {
+		vcpu_ioctl(vcpu, KVM_KVMCLOCK_CTRL, NULL);
+		expect_report(1);
+	}
+	ASSERT_EQ(busy, 0ul);
+	stop_vm();
+	return NULL;
+}
+
+static void smi_guest(void)
+{
+	x2apic_enable();
+	x2apic_write_reg(APIC_ICR, APIC_DEST_SELF | APIC_INT_ASSERT | APIC_DM_SMI);
+	guest_report(1, 0);
+}
+
+/* An SMI that the guest sends itself is lost: there is no SMM. */
+static const char *test_smi(void)
+{
+	struct kvm_vcpu_events events;
+
+	start_vm(smi_guest);
+	make_private();
+	expect_report(1);
+	vcpu_events_get(vcpu, &events);
+	ASSERT_EQ(events.smi.smm, 0);
+	ASSERT_EQ(events.smi.pending, 0);
+	stop_vm();
 	return NULL;
 }
 
@@ -502,6 +570,8 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_plain),
 	GMEM_TEST(test_clock),
 	GMEM_TEST(test_clock_and_slots),
+	GMEM_TEST(test_clock_and_conversions),
+	GMEM_TEST(test_smi),
 	GMEM_TEST(test_no_private_memory),
 	GMEM_TEST(test_hyperv_assist_page),
 	GMEM_TEST(test_emulation),

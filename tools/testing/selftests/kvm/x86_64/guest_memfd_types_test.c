@@ -3,7 +3,7 @@
  * guest_memfd_types_test: which types of VM there are
  *
  * What KVM_CAP_VM_TYPES names can be created, and nothing else.  Protected VMs
- * need the TDP MMU, and have one address space.
+ * need the TDP MMU, and have one address space and thus no SMM.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -58,9 +58,41 @@ static const char *test_address_spaces(void)
 	return NULL;
 }
 
+/* No vCPU is in SMM, or about to be, whoever asks for it. */
+static const char *test_smm(void)
+{
+	struct kvm_vm *ordinary = vm_create_barebones();
+	int fd = start_vm_with_slot(true, GMEM_SHARED);
+	struct kvm_vcpu_events events;
+
+	if (!vm_check_cap(ordinary, KVM_CAP_X86_SMM)) {
+		kvm_vm_free(ordinary);
+		stop_vm(fd);
+		return "KVM has no SMM";
+	}
+	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_X86_SMM), 0);
+	ASSERT_ERRNO(__vcpu_ioctl(vcpu, KVM_SMI, NULL), EINVAL);
+	vcpu_events_get(vcpu, &events);
+	ASSERT_OK(__vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &events));
+	events.flags |= KVM_VCPUEVENT_VALID_SMM;
+	events.smi.pending = 1;
+	ASSERT_ERRNO(__vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &events), EINVAL);
+	events.smi.pending = 0;
+	events.smi.smm = 1;
+	ASSERT_ERRNO(__vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &events), EINVAL);
+	gmem_guest_write(vcpu, GPA, 1);
+	vcpu_events_get(vcpu, &events);
+	ASSERT_EQ(events.smi.smm, 0);
+	ASSERT_EQ(events.smi.pending, 0);
+	kvm_vm_free(ordinary);
+	stop_vm(fd);
+	return NULL;
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_vm_types),
 	GMEM_TEST_PROTECTED(test_address_spaces),
+	GMEM_TEST_PROTECTED(test_smm),
 };
 
 static void init(void)

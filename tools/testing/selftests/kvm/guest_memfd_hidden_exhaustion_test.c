@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd_hidden_exhaustion_test: no memory that could leave the direct map
+ *
+ * Memory outside the direct map comes in blocks of 2 MiB.  If there is none left,
+ * because all memory is in use, because a page of every block is, or because the
+ * policy of the file allows one node only, everybody is told so at once: a call
+ * by its errno, the guest by an exit, and the host's touch by SIGBUS.  Nobody is
+ * killed for it, and nobody waits for memory that does not come.
+ *
+ * Machine: -n -m 1G
+ * Timeout: 120
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/sizes.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "guest_memfd_hidden.h"
+
+#define NR_PAGES	16
+#include "guest_memfd_fixture.h"
+
+#define NDM_ALL		(GMEM_ALL_FLAGS | GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
+#define BLOCK		SZ_2M
+#define MAX_SECONDS	20
+
+static uint64_t total;
+
+/* A file as large as all memory, in SLOT.  The host maps it at map. */
+static uint8_t *map;
+static int fd;
+
+static void start(void)
+{
+	gmem_drop_caches();
+	total = gmem_meminfo("MemTotal") * SZ_1K / BLOCK * BLOCK;
+	start_vm(false);
+	fd = vm_create_guest_memfd(vm, total, NDM_ALL);
+	map = gmem_mmap(fd, 0, total);
+	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, GPA, total, map, fd, 0);
+	virt_map(vm, GPA + total - page_size, GPA + total - page_size, 1);
+}
+
+static void stop(void)
+{
+	ASSERT_OK(munmap(map, total));
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+/* In a process that does not hang for ever, and that others outlive. */
+static void touch_in_vain(void *arg)
+{
+	int zero = ASSERT_OK(open("/dev/zero", O_RDONLY));
+	uint8_t *last = map + total - page_size;
+
+	alarm(MAX_SECONDS);
+	TEST_ASSERT(!gmem_try_read(last, NULL), "A page that cannot be had was read");
+	TEST_ASSERT(!gmem_try_write(last, 1), "A page that cannot be had was written");
+	ASSERT_ERRNO(read(zero, last, page_size), EFAULT);
+	ASSERT_ERRNO(pwrite(fd, &zero, sizeof(zero), total - page_size), ENOMEM);
+	ASSERT_ERRNO(__gmem_fallocate(fd, total - page_size, page_size), ENOMEM);
+	close(zero);
+}
+
+/* The last page of the file cannot be had; all are told, and none is killed. */
+static void assert_exhausted(void)
+{
+	uint64_t kills = gmem_vmstat("oom_kill");
+
+	gmem_in_child(touch_in_vain, NULL);
+	gmem_guest_order(vcpu, GMEM_GUEST_WRITE, GPA + total - page_size, 0, 1);
+	vcpu_run_expect_memory_fault(vcpu, GPA + total - page_size, EFAULT);
+	ASSERT_EQ(gmem_vmstat("oom_kill"), kills);
+}
+
+/* There is memory again: the guest goes on, and the host sees what it wrote. */
+static void assert_available(void)
+{
+	gmem_guest_finish(vcpu);
+	ASSERT_EQ(*(uint64_t *)(map + total - page_size), 1ul);
+}
+
+static const char *test_no_memory(void)
+{
+	start();
+	ASSERT_ERRNO(__gmem_fallocate(fd, 0, total - page_size), ENOMEM);
+	assert_exhausted();
+	gmem_punch(fd, 0, BLOCK);
+	assert_available();
+	stop();
+	return NULL;
+}
+
+/*
+ * Take as much memory as can be had without trouble, and give it back but for a
+ * page of every block.  Such pages cannot be moved.
+ */
+static int fragment_memory(uint64_t *held)
+{
+	uint64_t len = (gmem_meminfo("MemAvailable") - 48 * SZ_1K) * SZ_1K / BLOCK * BLOCK;
+	int holder = vm_create_guest_memfd(vm, len, GMEM_SHARED);
+	uint64_t off, from = 0;
+	uint8_t *pages;
+
+	gmem_fallocate(holder, 0, len);
+	pages = gmem_mmap(holder, 0, len);
+	for (off = 0; off < len; off += page_size) {
+		/* The mapping has to be there to be looked at. */
+		READ_ONCE(pages[off]);
+		if (gmem_pfn(pages + off) % (BLOCK / page_size))
+			continue;
+		if (off > from)
+			gmem_punch(holder, from, off - from);
+		from = off + page_size;
+	}
+	if (len > from)
+		gmem_punch(holder, from, len - from);
+	ASSERT_OK(munmap(pages, len));
+	*held = gmem_allocated(holder);
+	return holder;
+}
+
+static const char *test_fragmentation(void)
+{
+	uint64_t held;
+	int holder;
+
+	start();
+	holder = fragment_memory(&held);
+	TEST_ASSERT(held && held < total / 64, "0x%lx bytes are held", held);
+	TEST_ASSERT(gmem_meminfo("MemFree") * SZ_1K > total / 2, "Little memory is free");
+	/* There are blocks that the file had no page of. */
+	ASSERT_ERRNO(__gmem_fallocate(fd, 0, total - page_size), ENOMEM);
+	TEST_ASSERT(gmem_allocated(fd) < total / 2, "Memory is not fragmented");
+	assert_exhausted();
+	close(holder);
+	assert_available();
+	stop();
+	return NULL;
+}
+
+/* Others that are bound to the node have memory to go on. */
+static void bystander(void *arg)
+{
+	unsigned long nodes = 1ul << 1;
+	uint8_t *anon;
+
+	alarm(MAX_SECONDS);
+	ASSERT_OK(syscall(SYS_set_mempolicy, MPOL_BIND, &nodes, 8 * sizeof(nodes)));
+	anon = gmem_anonymous(SZ_4M);
+	memset(anon, 1, SZ_4M);
+}
+
+static const char *test_policy(void)
+{
+	if (!gmem_has_node(0) || !gmem_has_node(1))
+		return "the machine has no nodes 0 and 1";
+
+	start();
+	ASSERT_OK(gmem_mbind(map, total, MPOL_BIND, 1ul << 1));
+	ASSERT_ERRNO(__gmem_fallocate(fd, 0, total - page_size), ENOMEM);
+	TEST_ASSERT(gmem_allocated(fd) < total * 3 / 4, "0x%lx bytes of one node",
+		    gmem_allocated(fd));
+	assert_exhausted();
+	gmem_in_child(bystander, NULL);
+	/* What the node lacks the other one has. */
+	ASSERT_OK(gmem_mbind(map + total - page_size, page_size, MPOL_BIND, 1ul << 0));
+	assert_available();
+	stop();
+	return NULL;
+}
+
+/* Free pages of another node are no reason not to use the nearest. */
+static const char *test_nearest_node(void)
+{
+	const char *skip = gmem_trace_start();
+	size_t len = 16 * BLOCK;
+	uint64_t off;
+	cpu_set_t cpu;
+
+	if (skip)
+		return skip;
+	if (!gmem_has_node(0) || !gmem_has_node(1))
+		return "the machine has no nodes 0 and 1";
+
+	start();
+	/* Leave free pages on node 1. */
+	ASSERT_OK(gmem_mbind(map, len, MPOL_BIND, 1ul << 1));
+	gmem_fallocate(fd, 0, len);
+	for (off = 0; off < len; off += BLOCK)
+		gmem_punch(fd, off + page_size, BLOCK - page_size);
+	gmem_wait_for_leaving();
+
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	ASSERT_OK(sched_setaffinity(0, sizeof(cpu), &cpu));
+	ASSERT_OK(gmem_mbind(map + len, len, MPOL_BIND, 1ul << 0 | 1ul << 1));
+	gmem_fallocate(fd, len, len);
+	virt_map(vm, GPA + len, GPA + len, len / vm->page_size);
+	for (off = len; off < 2 * len; off += BLOCK / 2) {
+		gmem_guest_write(vcpu, GPA + off, 1);
+		ASSERT_EQ(gmem_node_of(gmem_traced_pfn(GPA + off)), 0);
+	}
+	stop();
+	return NULL;
+}
+
+static const struct gmem_test tests[] = {
+	GMEM_TEST(test_no_memory),
+	GMEM_TEST(test_fragmentation),
+	GMEM_TEST(test_policy),
+	GMEM_TEST(test_nearest_node),
+};
+
+GMEM_TEST_MAIN(gmem_require_no_direct_map)
