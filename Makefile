@@ -38,6 +38,9 @@ test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug ARCH=x86_64|arm64
 	@pipeline/need kernel l1 test $(if $(ARCH),,kernel-arm64 l1-arm64)
 	@T='$(T)' KCONFIG='$(KCONFIG)' checks/run
 
+test-all: ## make test, and what it leaves out to save time
+	@ALL=1 $(MAKE) test
+
 bench: kernel ## measure our kernel and a newer one, path by path
 	@pipeline/need l1
 	@pipeline/bench
@@ -67,5 +70,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: fetch tree guard refresh kernel run test bench \
+.PHONY: fetch tree guard refresh kernel run test test-all bench \
 	base-selftests shell series bisect-check clean help

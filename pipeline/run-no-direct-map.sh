@@ -19,8 +19,8 @@ fi
 kinds=(ordinary no-direct-map)
 out=$share/no-direct-map
 l1_options=(-m 1G)
-limit=400
-l1_limit=900
+limit=800
+l1_limit=1800
 module=$kernel/mm/guest_memory/guest_memory_scan.ko
 programs=build/l2/secret$suffix
 

@@ -20,7 +20,7 @@ if [ "$arch" = x86_64 ]; then
 	vmm+=" -global kvm-apic.vapic=off -global fw_cfg_io.dma_enabled=off"
 fi
 out=$share/protected
-l1_limit=600
+l1_limit=1200
 
 prepare()
 {
@@ -35,7 +35,7 @@ l1_command()
 {
 	local ordinary=("${vmm[@]/fw_cfg_io.dma_enabled=off/fw_cfg_io.dma_enabled=on}")
 
-	l1=(qemu/l2-pair -o /mnt/out -k "$1" -t 280 "${#ordinary[@]}" "${ordinary[@]}" "${vmm[@]}")
+	l1=(qemu/l2-pair -o /mnt/out -k "$1" -t 560 "${#ordinary[@]}" "${ordinary[@]}" "${vmm[@]}")
 }
 
 # peeked KIND KEY: of build/run/KIND/peek.

@@ -226,6 +226,7 @@ static void start(bool mapped)
 	int i;
 
 	vm = gmem_create_vm(false, NR_VCPUS, guest_code, vcpus);
+	gmem_catch_exceptions(vm, vcpus, NR_VCPUS);
 	gmem_guest_map(vm, GPA, size);
 	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
 	mem = mapped ? gmem_mmap(fd, 0, size) : NULL;

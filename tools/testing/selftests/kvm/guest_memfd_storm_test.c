@@ -236,6 +236,7 @@ static void start(void)
 	old_allowed = storm->dual || storm->delete;
 	zero_allowed = storm->dual || storm->delete || storm->punch;
 	vm = gmem_create_vm(true, nr_vcpus, guest_code, vcpus);
+	gmem_catch_exceptions(vm, vcpus, nr_vcpus);
 	gmem_guest_map(vm, GPA, size);
 	fd = new_slot(storm->dual ? 0 : GMEM_SHARED);
 	sync_global_to_guest(vm, page_size);

@@ -89,6 +89,12 @@ uint64_t gmem_guest_call(void *code);
 /* Guest page faults so far, of any memory; always 0 where nobody counts them. */
 uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu);
 
+/* Let exceptions of the guest end in a failed guest assertion that describes them. */
+void gmem_catch_exceptions(struct kvm_vm *vm, struct kvm_vcpu **vcpus, int nr_vcpus);
+
+/* Print where a vCPU that does not run is, and what that address is. */
+void gmem_dump_vcpu(struct kvm_vcpu *vcpu);
+
 /* A VM, protected or not, whose guests may use ucalls. */
 struct kvm_vm *gmem_create_vm(bool protected, int nr_vcpus, void *guest_code,
 			      struct kvm_vcpu **vcpus);

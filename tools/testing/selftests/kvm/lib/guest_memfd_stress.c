@@ -5,17 +5,25 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <time.h>
 
 #include "guest_memfd_stress.h"
 
 #define MAX_THREADS	12
-#define MAX_PATIENCE	20
+
+/*
+ * How long, in seconds, nobody may make progress.  A busy machine may well let a
+ * guest wait for some, and a debug kernel make it slow.
+ */
+#define MAX_STALL	60
 
 struct gmem_stress gmem_stress = { .seconds = 2 };
 
 static pthread_t threads[MAX_THREADS];
+static struct kvm_vcpu *vcpus[MAX_THREADS];
 static int nr_threads;
-static bool stop;
+static bool stop, stalled;
 
 bool gmem_stress_stopped(void)
 {
@@ -44,10 +52,13 @@ static void handle_exit(struct kvm_vcpu *vcpu)
 		__atomic_fetch_add(&gmem_stress.nr_syncs, 1, __ATOMIC_RELAXED);
 		return;
 	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT_2(uc, "read 0x%lx, expected 0x%lx");
+		gmem_dump_vcpu(vcpu);
+		REPORT_GUEST_ASSERT_4(uc, "0x%lx, 0x%lx, 0x%lx, 0x%lx");
 		return;
 	}
 
+	if (run->exit_reason == KVM_EXIT_SHUTDOWN)
+		gmem_dump_vcpu(vcpu);
 	TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO && gmem_stress.mmio_allowed,
 		    "Exit reason %u (%s)", run->exit_reason,
 		    exit_reason_str(run->exit_reason));
@@ -66,6 +77,9 @@ static void *vcpu_thread(void *arg)
 			handle_exit(vcpu);
 			continue;
 		}
+		/* Those who wait for it want to see where it is. */
+		if (errno == EINTR && READ_ONCE(stalled))
+			return NULL;
 		TEST_ASSERT(gmem_stress.faults_allowed && errno == EFAULT &&
 			    vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT,
 			    "KVM_RUN failed, errno %d, exit reason %u", errno,
@@ -79,6 +93,7 @@ static void *vcpu_thread(void *arg)
 void gmem_stress_add_thread(void *(*fn)(void *), void *arg)
 {
 	TEST_ASSERT(nr_threads < MAX_THREADS, "More than %d threads", MAX_THREADS);
+	vcpus[nr_threads] = fn == vcpu_thread ? arg : NULL;
 	ASSERT_EQ(pthread_create(&threads[nr_threads++], NULL, fn, arg), 0);
 }
 
@@ -87,18 +102,62 @@ void gmem_stress_add_vcpu(struct kvm_vcpu *vcpu)
 	gmem_stress_add_thread(vcpu_thread, vcpu);
 }
 
+static void kick_handler(int sig)
+{
+}
+
+static bool join_for(pthread_t thread, int seconds)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += seconds;
+	return !pthread_timedjoin_np(thread, NULL, &until);
+}
+
+/* Where are the vCPUs?  If one does not leave KVM_RUN, that is the kernel's fault. */
+static void fail_stalled(void)
+{
+	struct sigaction sa = { .sa_handler = kick_handler };
+	int i;
+
+	ksft_print_msg("No progress for %d s: %lu guest syncs, %lu steps\n", MAX_STALL,
+		       gmem_stress.nr_syncs, gmem_stress.nr_steps);
+	ASSERT_OK(sigaction(SIGUSR1, &sa, NULL));
+	WRITE_ONCE(stalled, true);
+	for (i = 0; i < nr_threads; i++) {
+		if (!vcpus[i])
+			continue;
+		vcpus[i]->run->immediate_exit = 1;
+		pthread_kill(threads[i], SIGUSR1);
+		if (join_for(threads[i], MAX_STALL))
+			gmem_dump_vcpu(vcpus[i]);
+		else
+			ksft_print_msg("vCPU %u does not leave KVM_RUN\n", vcpus[i]->id);
+	}
+	TEST_FAIL("A stall");
+}
+
 void gmem_stress_wait(void)
 {
-	int patience = MAX_PATIENCE;
+	unsigned long syncs = 0;
+	long second, last = 0;
 
-	sleep(gmem_stress.seconds);
-	/* A slow machine may need longer, but not forever. */
-	while (!(READ_ONCE(gmem_stress.nr_syncs) && READ_ONCE(gmem_stress.nr_steps)) &&
-	       patience--)
+	for (second = 0; second < gmem_stress.seconds || !READ_ONCE(gmem_stress.nr_syncs) ||
+	     !READ_ONCE(gmem_stress.nr_steps); second++) {
 		sleep(1);
+		if (READ_ONCE(gmem_stress.nr_syncs) != syncs)
+			last = second;
+		syncs = READ_ONCE(gmem_stress.nr_syncs);
+		if (second - last >= MAX_STALL)
+			fail_stalled();
+	}
 	WRITE_ONCE(stop, true);
-	while (nr_threads)
-		pthread_join(threads[--nr_threads], NULL);
+	while (nr_threads) {
+		if (!join_for(threads[nr_threads - 1], MAX_STALL))
+			fail_stalled();
+		nr_threads--;
+	}
 }
 
 int gmem_stress_main(int argc, char *argv[], const void *cases, size_t size, int nr,

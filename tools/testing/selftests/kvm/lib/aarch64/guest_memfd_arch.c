@@ -46,6 +46,35 @@ uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu)
 	return 0;
 }
 
+static void report_exception(struct ex_regs *regs)
+{
+	__GUEST_ASSERT(false, "exception: ESR, FAR, PC", 3, read_sysreg(esr_el1),
+		       read_sysreg(far_el1), regs->pc);
+}
+
+void gmem_catch_exceptions(struct kvm_vm *vm, struct kvm_vcpu **vcpus, int nr_vcpus)
+{
+	int i;
+
+	vm_init_descriptor_tables(vm);
+	for (i = 0; i < nr_vcpus; i++)
+		vcpu_init_descriptor_tables(vcpus[i]);
+	for (i = 0; i < ESR_EC_NUM; i++)
+		vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, i, report_exception);
+}
+
+void gmem_dump_vcpu(struct kvm_vcpu *vcpu)
+{
+	uint64_t pc, pstate, sp;
+
+	vcpu_get_reg(vcpu, ARM64_CORE_REG(regs.pc), &pc);
+	vcpu_get_reg(vcpu, ARM64_CORE_REG(regs.pstate), &pstate);
+	vcpu_get_reg(vcpu, ARM64_CORE_REG(sp_el1), &sp);
+	ksft_print_msg("vCPU %u: PC 0x%lx PSTATE 0x%lx SP 0x%lx; %lu exits, %lu for MMIO\n",
+		       vcpu->id, pc, pstate, sp, gmem_vcpu_stat(vcpu, "exits"),
+		       gmem_vcpu_stat(vcpu, "mmio_exit_user"));
+}
+
 /* movz w0, #low; movk w0, #high, lsl #16; ret */
 void gmem_put_code(void *where, uint32_t val)
 {
