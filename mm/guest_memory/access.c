@@ -15,6 +15,7 @@
 #include <linux/guest_memory_arch.h>
 #include <linux/highmem.h>
 #include <linux/irqflags.h>
+#include <linux/log2.h>
 #include <linux/string.h>
 
 #include <asm/unaligned.h>
@@ -62,20 +63,56 @@ guest_memory_end_access(struct guest_memory_access *access, void *addr)
  * an instruction that takes aligned addresses only (LDAR).  Nothing is known of
  * the alignment of the kernel's side.
  */
-#define guest_memory_load(type, data, from)				\
-	put_unaligned(IS_ALIGNED((unsigned long)(from), sizeof(type)) ?	\
-		      READ_ONCE(*(const type *)(from)) :		\
-		      get_unaligned((const type *)(from)), (type *)(data))
+static __always_inline void guest_memory_load(void *data, const void *from,
+					      unsigned int len)
+{
+	bool aligned = IS_ALIGNED((unsigned long)from, len);
 
-#define guest_memory_store(type, to, data)				\
-do {									\
-	type __val = get_unaligned((const type *)(data));		\
-									\
-	if (IS_ALIGNED((unsigned long)(to), sizeof(type)))		\
-		WRITE_ONCE(*(type *)(to), __val);			\
-	else								\
-		put_unaligned(__val, (type *)(to));			\
-} while (0)
+	switch (len) {
+	case 1:
+		*(u8 *)data = READ_ONCE(*(const u8 *)from);
+		break;
+	case 2:
+		put_unaligned(aligned ? READ_ONCE(*(const u16 *)from) :
+			      get_unaligned((const u16 *)from), (u16 *)data);
+		break;
+	case 4:
+		put_unaligned(aligned ? READ_ONCE(*(const u32 *)from) :
+			      get_unaligned((const u32 *)from), (u32 *)data);
+		break;
+	case 8:
+		put_unaligned(aligned ? READ_ONCE(*(const u64 *)from) :
+			      get_unaligned((const u64 *)from), (u64 *)data);
+		break;
+	default:
+		memcpy(data, from, len);
+	}
+}
+
+static __always_inline void guest_memory_store(void *to, const void *data,
+					       unsigned int len)
+{
+	if (!is_power_of_2(len) || len > sizeof(u64) ||
+	    !IS_ALIGNED((unsigned long)to, len)) {
+		guest_memory_load(to, data, len);
+		return;
+	}
+
+	switch (len) {
+	case 1:
+		WRITE_ONCE(*(u8 *)to, *(const u8 *)data);
+		break;
+	case 2:
+		WRITE_ONCE(*(u16 *)to, get_unaligned((const u16 *)data));
+		break;
+	case 4:
+		WRITE_ONCE(*(u32 *)to, get_unaligned((const u32 *)data));
+		break;
+	case 8:
+		WRITE_ONCE(*(u64 *)to, get_unaligned((const u64 *)data));
+		break;
+	}
+}
 
 void guest_memory_read_page(struct page *page, unsigned int offset, void *data,
 			    unsigned int len)
@@ -83,22 +120,7 @@ void guest_memory_read_page(struct page *page, unsigned int offset, void *data,
 	struct guest_memory_access access;
 	void *addr = guest_memory_begin_access(&access, page);
 
-	switch (len) {
-	case 1:
-		guest_memory_load(u8, data, addr + offset);
-		break;
-	case 2:
-		guest_memory_load(u16, data, addr + offset);
-		break;
-	case 4:
-		guest_memory_load(u32, data, addr + offset);
-		break;
-	case 8:
-		guest_memory_load(u64, data, addr + offset);
-		break;
-	default:
-		memcpy(data, addr + offset, len);
-	}
+	guest_memory_load(data, addr + offset, len);
 	guest_memory_end_access(&access, addr);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_read_page, GUEST_MEMORY);
@@ -109,22 +131,7 @@ void guest_memory_write_page(struct page *page, unsigned int offset,
 	struct guest_memory_access access;
 	void *addr = guest_memory_begin_access(&access, page);
 
-	switch (len) {
-	case 1:
-		guest_memory_store(u8, addr + offset, data);
-		break;
-	case 2:
-		guest_memory_store(u16, addr + offset, data);
-		break;
-	case 4:
-		guest_memory_store(u32, addr + offset, data);
-		break;
-	case 8:
-		guest_memory_store(u64, addr + offset, data);
-		break;
-	default:
-		memcpy(addr + offset, data, len);
-	}
+	guest_memory_store(addr + offset, data, len);
 	guest_memory_end_access(&access, addr);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_write_page, GUEST_MEMORY);

@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for guest memory outside the direct map: blocks and windows
+ * KUnit tests for guest memory outside the direct map: blocks, windows, accesses,
+ * and pages on their way back
  *
  * Like access.c, this file is not instrumented.
  */
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/guest_memory.h>
 #include <linux/guest_memory_arch.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
+#include <linux/page_ref.h>
 #include <linux/set_memory.h>
+#include <linux/string.h>
 #include <linux/topology.h>
 #include <linux/uaccess.h>
 
 #include <asm/tlbflush.h>
 
 #include "hidden.h"
+#include "internal.h"
 
 static bool readable(const void *addr)
 {
@@ -161,9 +166,99 @@ static void test_window(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memory_drop_block(block));
 }
 
+/* One access, at any alignment of either side, changes what it should. */
+static void check_access(struct kunit *test, struct page *page, unsigned int len,
+			 unsigned int to, unsigned int from)
+{
+	u8 data[64], seen[64], before[64];
+	unsigned int i;
+
+	for (i = 0; i < sizeof(data); i++) {
+		data[i] = 16 * len + i + 1;
+		before[i] = ~data[i];
+	}
+	guest_memory_write_page(page, 0, before, sizeof(before));
+	guest_memory_write_page(page, to, data + from, len);
+	guest_memory_read_page(page, 0, seen, sizeof(seen));
+	KUNIT_EXPECT_EQ(test, 0, memcmp(seen, before, to));
+	KUNIT_EXPECT_EQ(test, 0, memcmp(seen + to, data + from, len));
+	KUNIT_EXPECT_EQ(test, 0, memcmp(seen + to + len, before + to + len,
+					sizeof(seen) - to - len));
+
+	memset(seen, 0, sizeof(seen));
+	guest_memory_read_page(page, to, seen + from, len);
+	KUNIT_EXPECT_EQ(test, 0, memcmp(seen + from, data + from, len));
+	KUNIT_EXPECT_EQ(test, 0, seen[from + len]);
+}
+
+static void test_access(struct kunit *test)
+{
+	static const unsigned int lens[] = { 1, 2, 3, 4, 7, 8, 9 };
+	struct guest_memory_block *block = hidden_block(test);
+	unsigned int i, to, from;
+	struct page *page;
+
+	page = alloc_page(GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		for (to = 0; to < 9; to++) {
+			for (from = 0; from < 9; from++) {
+				check_access(test, page, lens[i], to, from);
+				check_access(test, block->page, lens[i], to,
+					     from);
+			}
+		}
+	}
+	__free_page(page);
+	guest_memory_zero_hidden(&block->page, 1);
+	KUNIT_EXPECT_TRUE(test, guest_memory_drop_block(block));
+}
+
+#define NR_LEAVING	40
+
+/* A page is free soon after the last other reference is gone, whoever comes next. */
+static void test_leaving(struct kunit *test)
+{
+	unsigned long before = guest_memory_nr_leaving();
+	struct page *pages[NR_LEAVING];
+	unsigned int i;
+
+	if (!guest_memory_can_hide())
+		kunit_skip(test, "this machine cannot hide memory");
+
+	KUNIT_ASSERT_EQ(test, 0, guest_memory_reserve_get());
+	for (i = 0; i < NR_LEAVING; i++) {
+		pages[i] = guest_memory_reserve_alloc(numa_mem_id(), NULL,
+						      GUEST_MEMORY_MAKE);
+		KUNIT_ASSERT_NOT_NULL(test, pages[i]);
+		pages[i]->private = 0;
+		/* The one of guest_memory_collect(), and somebody's. */
+		page_ref_add(pages[i], 2);
+	}
+
+	guest_memory_collect(page_folio(pages[0]));
+	KUNIT_EXPECT_EQ(test, before + 1, guest_memory_nr_leaving());
+	put_page(pages[0]);
+	/* Faster than waiting pages are looked at. */
+	for (i = 1; i < NR_LEAVING; i++) {
+		guest_memory_collect(page_folio(pages[i]));
+		usleep_range(10000, 11000);
+	}
+	KUNIT_EXPECT_EQ(test, 0, page_ref_count(pages[0]));
+
+	for (i = 1; i < NR_LEAVING; i++)
+		put_page(pages[i]);
+	for (i = 0; i < 100 && guest_memory_nr_leaving() > before; i++)
+		msleep(100);
+	KUNIT_EXPECT_EQ(test, before, guest_memory_nr_leaving());
+	guest_memory_reserve_put();
+}
+
 static struct kunit_case guest_memory_hidden_cases[] = {
 	KUNIT_CASE(test_block),
 	KUNIT_CASE(test_window),
+	KUNIT_CASE(test_access),
+	KUNIT_CASE(test_leaving),
 	{}
 };
 

@@ -69,7 +69,7 @@ struct guest_memory_reserve {
 	unsigned long nr_free;
 	unsigned long nr_lost;
 	struct work_struct refill;
-	struct mutex making;
+	struct mutex making;		/* of nr_failed */
 	unsigned int nr_failed[2];
 };
 

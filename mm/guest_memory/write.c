@@ -156,7 +156,7 @@ static ssize_t guest_memory_write_some(struct inode *inode, loff_t pos,
 	/* A guess, to save a try. */
 	if (!xa_load(&inode->i_mapping->i_pages, index))
 		spare = guest_memory_alloc_folio(inode, index,
-							 GUEST_MEMORY_MAKE);
+						 GUEST_MEMORY_MAKE);
 
 	for (;;) {
 		r = -EINTR;

@@ -98,6 +98,23 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	return RET_PF_CONTINUE;
 }
 
+/*
+ * A fault that took its page from the process has found none.  RET_PF_CONTINUE if
+ * that is how it is.
+ */
+int kvm_gmem_check_bad_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	/* The gfn has become private, and is not mapped in the process any more. */
+	if (kvm_gmem_handles_fault(vcpu->kvm, fault->slot, fault->gfn))
+		return RET_PF_RETRY;
+
+	/* Nobody has touched the page yet, so nobody needs a signal. */
+	if (fault->prefetch && fault->pfn == KVM_PFN_ERR_HWPOISON)
+		return -EHWPOISON;
+
+	return RET_PF_CONTINUE;
+}
+
 unsigned long kvm_arch_vm_types(void)
 {
 	unsigned long types = BIT(KVM_X86_DEFAULT_VM);

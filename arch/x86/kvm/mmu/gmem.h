@@ -26,6 +26,8 @@ extern bool tdp_mmu_enabled;
  */
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
 
+int kvm_gmem_check_bad_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
+
 int __kvm_gmem_max_mapping_level(struct kvm *kvm,
 				 const struct kvm_memory_slot *slot, gfn_t gfn,
 				 int max_level);
@@ -56,6 +58,12 @@ static inline int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu,
 				       struct kvm_page_fault *fault)
 {
 	return -EFAULT;
+}
+
+static inline int kvm_gmem_check_bad_page(struct kvm_vcpu *vcpu,
+					  struct kvm_page_fault *fault)
+{
+	return 0;
 }
 
 static inline int kvm_gmem_max_mapping_level(struct kvm *kvm,

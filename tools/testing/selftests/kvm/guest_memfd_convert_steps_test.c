@@ -162,7 +162,7 @@ static double now(void)
 
 static const char *test_kill(void)
 {
-	uint64_t private;
+	uint64_t private, begins;
 	int i, status;
 	double begin;
 	pid_t pid;
@@ -181,8 +181,9 @@ static const char *test_kill(void)
 
 		/* All or nothing, or what was to become shared is, up to a page. */
 		private = gmem_fdinfo(fd, "gmem-private");
-		TEST_ASSERT(!private || (is_private(size - private) &&
-					 (private == size || !is_private(size - private - page_size))),
+		begins = size - private;
+		TEST_ASSERT(!private || (is_private(begins) &&
+					 (!begins || !is_private(begins - page_size))),
 			    "0x%lx bytes are private", private);
 	}
 	gmem_make_private(fd, 0, size);

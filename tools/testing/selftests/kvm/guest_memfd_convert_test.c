@@ -8,6 +8,7 @@
  * all.
  *
  * Append: kvm-arm.mode=nvhe
+ * Processor: neoverse-n1
  * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE

@@ -9,8 +9,7 @@
  *
  * Machine: -n -m 1G
  * Timeout: 300
- * Parameters: kvm.tdp_mmu=0
- * Append: kvm-arm.mode=nvhe movablecore=256M
+ * Append: movablecore=256M
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -10,6 +10,7 @@
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
+ * Processor: neoverse-n1
  * Environment: GMEM_FLAGS=no-direct-map
  */
 #define _GNU_SOURCE

@@ -40,6 +40,7 @@ struct storm {
 	bool dual;
 	bool punch;
 	bool delete;
+	bool unmap;
 };
 
 static const struct storm storms[] = {
@@ -49,6 +50,7 @@ static const struct storm storms[] = {
 	{ "punch", 2, .punch = true },
 	{ "delete", 2, .delete = true },
 	{ "dual-backed", 2, .dual = true },
+	{ "dual-backed-unmapped", 2, .dual = true, .unmap = true },
 };
 
 static const struct storm *storm;
@@ -152,6 +154,18 @@ static int convert(uint64_t first, uint64_t nr, bool private, bool by_gfn)
 	return __gmem_set_attributes(fd, first * page_size, nr * page_size, attrs, NULL);
 }
 
+/* What is private, the process does not have; it has what is to become shared. */
+static void unmap(uint64_t first, uint64_t nr)
+{
+	ASSERT_OK(munmap(mem + first * page_size, nr * page_size));
+}
+
+static void map_again(uint64_t first, uint64_t nr)
+{
+	ASSERT_OK(mmap(mem + first * page_size, nr * page_size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+}
+
 /* Each thread has a part of the file, of which it knows the state. */
 static void *convert_thread(void *arg)
 {
@@ -170,11 +184,15 @@ static void *convert_thread(void *arg)
 		gmem_stress_count_step();
 		if (storm->punch && rand_r(&seed) % 4 == 0)
 			gmem_punch(fd, first * page_size, nr * page_size);
+		if (storm->unmap && !private)
+			map_again(first, nr);
 		if (convert(first, nr, private, storm->dual || rand_r(&seed) % 2)) {
 			TEST_ASSERT(private && errno == EAGAIN, "errno %d", errno);
 			__atomic_fetch_add(&nr_again, 1, __ATOMIC_RELAXED);
 			continue;
 		}
+		if (storm->unmap && private)
+			unmap(first, nr);
 		/* By gfn while the slot is away does nothing to the file. */
 		for (i = first; !storm->dual && !storm->delete && i < first + nr; i++)
 			TEST_ASSERT(try_copy(page, (void *)mem + i * page_size) == !private,
@@ -263,7 +281,11 @@ static void run_storm(const void *one)
 		gmem_stress_add_vcpu(vcpus[i]);
 	for (i = 0; i < NR_CONVERTERS; i++)
 		gmem_stress_add_thread(convert_thread, (void *)i);
-	gmem_stress_add_thread(look_thread, NULL);
+	/* There are mappings that come and go under a thread that looks. */
+	if (storm->unmap)
+		nr_pages_seen = 1;
+	else
+		gmem_stress_add_thread(look_thread, NULL);
 	if (storm->delete)
 		gmem_stress_add_thread(slot_thread, NULL);
 	gmem_stress_wait();

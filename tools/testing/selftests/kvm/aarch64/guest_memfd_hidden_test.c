@@ -7,8 +7,8 @@
  * maintenance by address then, whatever the guest does; and memory tags, which
  * are copied by address, cannot be had from such memory.
  *
- * Append: kvm-arm.mode=nvhe
  * Append: rodata=on
+ * Processor: neoverse-n1
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -259,6 +259,21 @@ static const char *test_pkvm_refuses(void)
 	return NULL;
 }
 
+/* KVM maps memory of the kernel at EL2 there, which may become guest memory. */
+static const char *test_nvhe_hides_nothing(void)
+{
+	uint64_t flag = GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+
+	if (!on_cmdline("kvm-arm.mode=nvhe"))
+		return other_mode;
+
+	vm = vm_create_barebones();
+	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS) & (int)flag, 0);
+	ASSERT_ERRNO(__vm_create_guest_memfd(vm, size, GMEM_SHARED | flag), EINVAL);
+	kvm_vm_free(vm);
+	return NULL;
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_vm_types),
 	GMEM_TEST(test_caps),
@@ -267,6 +282,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_mte_first),
 	GMEM_TEST(test_mte_second),
 	GMEM_TEST(test_pkvm_refuses),
+	GMEM_TEST(test_nvhe_hides_nothing),
 };
 
 static void init(void)
