@@ -22,6 +22,7 @@
 #include "guest_memfd_fixture.h"
 
 #define NR_FAULTS	200
+#define NR_NEW_VCPUS	8
 #define LARGE_GPA	0x100000000ul
 #define LARGE_SIZE	0x4000000000ul
 
@@ -311,6 +312,42 @@ static const char *test_file_closed(void)
 	return NULL;
 }
 
+static bool stop_converting;
+
+static void *convert_for_ever(void *arg)
+{
+	while (!READ_ONCE(stop_converting)) {
+		vm_make_private(vm, GPA, size);
+		vm_make_shared(vm, GPA, size);
+	}
+	return NULL;
+}
+
+/* vCPUs that are born meanwhile see what the others see. */
+static const char *test_new_vcpus(void)
+{
+	struct kvm_vcpu *other;
+	pthread_t thread;
+	int fd = start(), i;
+
+	ASSERT_EQ(pthread_create(&thread, NULL, convert_for_ever, NULL), 0);
+	for (i = 1; i < NR_NEW_VCPUS; i++) {
+		other = vm_vcpu_add(vm, i, gmem_guest_code);
+		gmem_guest_start(other);
+		gmem_guest_fill(other, GPA, size, i);
+		gmem_guest_fill(vcpu, GPA, page_size, i);
+	}
+	WRITE_ONCE(stop_converting, true);
+	ASSERT_EQ(pthread_join(thread, NULL), 0);
+	gmem_fill(mem, size, 1);
+	assert_guest_sees(other, GPA, size, 1);
+	vm_make_private(vm, GPA, size);
+	gmem_guest_fill(other, GPA, size, 2);
+	assert_guest_sees(vcpu, GPA, size, 2);
+	stop_vm(fd);
+	return NULL;
+}
+
 /* Attributes belong to the gfn: slots come and go over them. */
 static const char *test_attributes_and_slots(void)
 {
@@ -355,6 +392,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST_PROTECTED(test_no_private_memory),
 	GMEM_TEST_PROTECTED(test_fetch),
 	GMEM_TEST_PROTECTED(test_file_closed),
+	GMEM_TEST_PROTECTED(test_new_vcpus),
 	GMEM_TEST_PROTECTED(test_attributes_and_slots),
 	GMEM_TEST_PROTECTED(test_mmio_becomes_private),
 };
