@@ -9,7 +9,7 @@
  * killed for it, and nobody waits for memory that does not come.
  *
  * Machine: -n -m 1G
- * Timeout: 120
+ * Kernel: normal
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
