@@ -286,7 +286,8 @@ int guest_memory_ranges_set(struct guest_memory_ranges *ranges,
 static inline bool guest_memory_ranges_test(struct guest_memory_ranges *ranges,
 					    unsigned long index)
 {
-	return mtree_load(&ranges->tree, index);
+	/* Most files and virtual machines have nothing in it. */
+	return !mtree_empty(&ranges->tree) && mtree_load(&ranges->tree, index);
 }
 
 /**

@@ -175,15 +175,9 @@ struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
 	return folio_alloc(gfp, 0);
 }
 
-/*
- * Free a folio that did not become part of the file, or NULL.  It may have
- * content.
- */
+/* Free a folio that did not become part of the file; it may have content. */
 void guest_memory_discard_folio(struct inode *inode, struct folio *folio)
 {
-	if (!folio)
-		return;
-
 	if (guest_memory_hides(inode)) {
 		folio->private = NULL;
 		/* See guest_memory_collect(). */
@@ -226,38 +220,48 @@ static int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 }
 
 /*
- * Find the folio at @index, or make *@spare, which the caller has allocated for
- * it, the folio at @index; *@spare is NULL then.  The caller gets a reference;
- * the folio stays in the file as long as the caller holds the invalidate_lock.
+ * The folio at @index, with a reference.  It stays in the file as long as the
+ * caller holds the invalidate_lock.  @found is what the caller has found there
+ * without the lock, or NULL; its reference is passed on or dropped.  If there is
+ * no folio, *@spare, which the caller has allocated for it, is made the one, and
+ * is NULL then.
  *
  * -ENOENT: there is none, and no spare.  The caller drops the lock, allocates
  * one and tries again.
  */
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
-				     struct folio **spare)
+				     struct folio *found, struct folio **spare)
 {
+	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio;
 	int r;
 
-	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
+	lockdep_assert_held(&mapping->invalidate_lock);
+
+	if (found) {
+		/* What has left a file does not come back. */
+		if (likely(found->mapping == mapping))
+			return found;
+		folio_put(found);
+	}
 
 	do {
-		folio = filemap_get_folio(inode->i_mapping, index);
+		r = *spare ? guest_memory_add_folio(inode, *spare, index) :
+			     -EEXIST;
+		if (!r) {
+			folio = *spare;
+			*spare = NULL;
+			return folio;
+		}
+		if (r != -EEXIST)
+			return ERR_PTR(r);
+
+		folio = filemap_get_folio(mapping, index);
 		if (folio)
 			return folio;
-		if (!*spare)
-			return ERR_PTR(-ENOENT);
+	} while (*spare);
 
-		r = guest_memory_add_folio(inode, *spare, index);
-	} while (r == -EEXIST);
-
-	if (r)
-		return ERR_PTR(r);
-
-	folio = *spare;
-	*spare = NULL;
-
-	return folio;
+	return ERR_PTR(-ENOENT);
 }
 
 /* For callers that hold no lock and have not found the folio. */
@@ -272,10 +276,11 @@ static struct folio *guest_memory_get_missing_folio(struct inode *inode,
 		return ERR_PTR(-ENOMEM);
 
 	filemap_invalidate_lock_shared(mapping);
-	folio = guest_memory_get_folio(inode, index, &spare);
+	folio = guest_memory_get_folio(inode, index, NULL, &spare);
 	filemap_invalidate_unlock_shared(mapping);
 
-	guest_memory_discard_folio(inode, spare);
+	if (unlikely(spare))
+		guest_memory_discard_folio(inode, spare);
 
 	return folio;
 }
@@ -462,6 +467,9 @@ void guest_memory_remove_all(struct inode *inode)
 {
 	pgoff_t end = guest_memory_nr_pages(inode);
 	pgoff_t start = 0, next;
+
+	if (!inode->i_mapping->nrpages)
+		return;
 
 	while ((start = guest_memory_next_page(inode, start, end)) < end) {
 		next = min(start + GUEST_MEMORY_REMOVE_BATCH, end);

@@ -255,11 +255,6 @@ static int guest_memory_make_private(struct inode *inode, pgoff_t start,
 	pgoff_t done = start, next;
 	int r = 0;
 
-	/* The usual range is small: there is nothing to remember. */
-	if (guest_memory_step_end(inode, start, end) == end)
-		return guest_memory_convert_step(inode, start, end, true, gfp,
-						 error);
-
 	guest_memory_ranges_init(&before);
 	for (; done < end; done = next) {
 		next = guest_memory_step_end(inode, done, end);
@@ -306,7 +301,12 @@ int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
 {
 	pgoff_t last;
 
-	/* Nothing to do if all of it has the state already. */
+	/* The usual range is small. */
+	if (end - start <= GUEST_MEMORY_CONVERT_STEP)
+		return guest_memory_convert_step(inode, start, end, private, gfp,
+						 error);
+
+	/* If all of it has the state already, there is no need for steps. */
 	if (guest_memory_find_state(inode, start, &last) == private &&
 	    last >= end - 1)
 		return 0;

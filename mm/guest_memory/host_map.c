@@ -85,7 +85,8 @@ static vm_fault_t guest_memory_fault_alloc(struct vm_fault *vmf,
 	if (!file)
 		return *spare ? 0 : guest_memory_fault_error(inode, -ENOMEM);
 
-	guest_memory_discard_folio(inode, *spare);
+	if (*spare)
+		guest_memory_discard_folio(inode, *spare);
 	*spare = NULL;
 	fput(file);
 
@@ -114,11 +115,11 @@ static vm_fault_t guest_memory_fault_map(struct vm_fault *vmf,
 }
 
 /*
- * One try, with *@spare if there is one: -ENOENT if that is what is missing, and
- * otherwise 0 with the result of the fault in *@result.
+ * One try, with what is @found and with *@spare, if there are such: -ENOENT if a
+ * spare is missing, and otherwise 0 with the result of the fault in *@result.
  */
-static int guest_memory_fault_try(struct vm_fault *vmf, struct folio **spare,
-				  vm_fault_t *result)
+static int guest_memory_fault_try(struct vm_fault *vmf, struct folio *found,
+				  struct folio **spare, vm_fault_t *result)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct address_space *mapping = inode->i_mapping;
@@ -126,7 +127,9 @@ static int guest_memory_fault_try(struct vm_fault *vmf, struct folio **spare,
 
 	filemap_invalidate_lock_shared(mapping);
 	if (!guest_memory_is_private(inode, vmf->pgoff))
-		folio = guest_memory_get_folio(inode, vmf->pgoff, spare);
+		folio = guest_memory_get_folio(inode, vmf->pgoff, found, spare);
+	else if (found)
+		folio_put(found);
 	if (!IS_ERR(folio)) {
 		*result = guest_memory_fault_map(vmf, folio);
 		return 0;
@@ -144,18 +147,23 @@ static int guest_memory_fault_try(struct vm_fault *vmf, struct folio **spare,
 static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
-	struct folio *spare = NULL;
-	vm_fault_t r;
+	struct folio *found, *spare = NULL;
+	vm_fault_t r = 0;
 
 	if (vmf->pgoff >= guest_memory_nr_pages(inode))
 		return VM_FAULT_SIGBUS;
 
-	while (guest_memory_fault_try(vmf, &spare, &r)) {
+	/* Look first, so that there is one try as a rule. */
+	found = filemap_get_folio(inode->i_mapping, vmf->pgoff);
+	if (!found && !guest_memory_is_private(inode, vmf->pgoff))
 		r = guest_memory_fault_alloc(vmf, &spare);
-		if (r)
-			return r;
+
+	while (!r && guest_memory_fault_try(vmf, found, &spare, &r)) {
+		found = NULL;
+		r = guest_memory_fault_alloc(vmf, &spare);
 	}
-	guest_memory_discard_folio(inode, spare);
+	if (unlikely(spare))
+		guest_memory_discard_folio(inode, spare);
 
 	return r;
 }

@@ -89,7 +89,7 @@ struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
 				       enum guest_memory_effort effort);
 void guest_memory_discard_folio(struct inode *inode, struct folio *folio);
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
-				     struct folio **spare);
+				     struct folio *found, struct folio **spare);
 void guest_memory_keep_poisoned(struct folio *folio);
 pgoff_t guest_memory_next_page(struct inode *inode, pgoff_t start, pgoff_t end);
 void guest_memory_remove_all(struct inode *inode);

@@ -264,19 +264,14 @@ static struct page *guest_memory_make_any(int nid, nodemask_t *nodes)
 	return page;
 }
 
-/*
- * Take a page of node @nid, or else of one of @nodes, or of any node if that is
- * NULL.  It is hidden, zero, and has one reference.
- */
-struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
-					enum guest_memory_effort effort)
+/* The node has no free page; not in line with those who find one. */
+static noinline struct page *
+guest_memory_alloc_slow(int nid, nodemask_t *nodes,
+			enum guest_memory_effort effort)
 {
 	const nodemask_t *all = nodes ?: &node_states[N_MEMORY];
-	struct page *page;
+	struct page *page = NULL;
 
-	page = guest_memory_take(nid);
-	if (page || effort == GUEST_MEMORY_TAKE)
-		return page;
 	if (effort == GUEST_MEMORY_TAKE_ANY)
 		return guest_memory_take_any(all);
 
@@ -293,6 +288,21 @@ struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
 		atomic_long_inc(&guest_memory_nr_failed);
 
 	return page;
+}
+
+/*
+ * Take a page of node @nid, or else of one of @nodes, or of any node if that is
+ * NULL.  It is hidden, zero, and has one reference.
+ */
+struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
+					enum guest_memory_effort effort)
+{
+	struct page *page = guest_memory_take(nid);
+
+	if (likely(page) || effort == GUEST_MEMORY_TAKE)
+		return page;
+
+	return guest_memory_alloc_slow(nid, nodes, effort);
 }
 
 /* How many blocks of a node may be idle. */

@@ -71,7 +71,7 @@ static ssize_t guest_memory_write_private(struct inode *inode, pgoff_t index,
 					     from, bounce);
 	/* All or nothing: there is no second write to a private page. */
 	if (copied == len) {
-		folio = guest_memory_get_folio(inode, index, spare);
+		folio = guest_memory_get_folio(inode, index, NULL, spare);
 		/* Somebody else's, if the spare is still there. */
 		if (!IS_ERR(folio)) {
 			folio_put(folio);
@@ -101,7 +101,7 @@ static ssize_t guest_memory_write_shared(struct inode *inode, pgoff_t index,
 	struct page *page;
 	ssize_t copied;
 
-	folio = guest_memory_get_folio(inode, index, spare);
+	folio = guest_memory_get_folio(inode, index, NULL, spare);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 
@@ -178,7 +178,8 @@ static ssize_t guest_memory_write_some(struct inode *inode, loff_t pos,
 		}
 	}
 
-	guest_memory_discard_folio(inode, spare);
+	if (spare)
+		guest_memory_discard_folio(inode, spare);
 
 	return r;
 }
