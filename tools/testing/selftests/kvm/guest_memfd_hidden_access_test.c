@@ -62,7 +62,7 @@ static const char *test_ptrace(void)
 	ASSERT_ERRNO(ptrace(PTRACE_PEEKDATA, pid, mem, 0), EIO);
 	ASSERT_ERRNO(ptrace(PTRACE_POKEDATA, pid, mem, 0), EIO);
 	end_child(pid);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_proc_mem(void)
@@ -82,7 +82,7 @@ static const char *test_proc_mem(void)
 	close(file);
 	end_child(pid);
 	ASSERT_OK(munmap(buf, page_size));
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_process_vm(void)
@@ -104,27 +104,7 @@ static const char *test_process_vm(void)
 	ASSERT_EQ(process_vm_writev(getpid(), &remote, 1, &local, 1, 0), (ssize_t)size);
 	assert_host_sees(buf, size, 1);
 	ASSERT_OK(munmap(buf, size));
-	return stop_hidden(fd, NULL);
-}
-
-/* A block device whose data is at @backing: its name, or NULL. */
-static const char *attach_loop(int backing, int *loop)
-{
-	static char name[32];
-	int control = open("/dev/loop-control", O_RDWR), nr;
-
-	if (control < 0)
-		return NULL;
-	nr = ioctl(control, LOOP_CTL_GET_FREE);
-	close(control);
-	snprintf(name, sizeof(name), "/dev/loop%d", nr);
-	*loop = nr < 0 ? -1 : open(name, O_RDWR);
-	if (*loop < 0)
-		return NULL;
-	if (!ioctl(*loop, LOOP_SET_FD, backing))
-		return name;
-	close(*loop);
-	return NULL;
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_direct_io(void)
@@ -134,15 +114,15 @@ static const char *test_direct_io(void)
 	const char *name;
 
 	ASSERT_OK(ftruncate(backing, 2 * size));
-	name = attach_loop(backing, &loop);
+	name = gmem_free_loop(&loop);
 	if (!name) {
-		errno = 0;
 		close(backing);
 		ASSERT_OK(munmap(buf, size));
 		return "no loop devices";
 	}
 
 	fd = start_hidden();
+	ASSERT_OK(ioctl(loop, LOOP_SET_FD, backing));
 	direct = ASSERT_OK(open(name, O_RDWR | O_DIRECT));
 	ASSERT_ERRNO(pwrite(direct, mem, size, 0), EFAULT);
 	ASSERT_EQ(pread(direct, buf, size, 0), (ssize_t)size);
@@ -161,7 +141,7 @@ static const char *test_direct_io(void)
 	close(loop);
 	close(backing);
 	ASSERT_OK(munmap(buf, size));
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_pipes(void)
@@ -199,7 +179,7 @@ static const char *test_pipes(void)
 	close(p[0]);
 	close(p[1]);
 	ASSERT_OK(munmap(buf, size));
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_io_uring(void)
@@ -217,7 +197,7 @@ static const char *test_io_uring(void)
 	ASSERT_ERRNO(syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1),
 		     EFAULT);
 	close(ring);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_zerocopy_send(void)
@@ -245,7 +225,7 @@ static const char *test_zerocopy_send(void)
 	iov = (struct iovec){ mem, page_size / 2 };
 	ASSERT_ERRNO(sendmsg(sock, &msg, MSG_ZEROCOPY), EFAULT);
 	close(sock);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static long do_futex(int op, uint32_t val)
@@ -268,7 +248,7 @@ static const char *test_futex(void)
 	ASSERT_ERRNO(do_futex(FUTEX_WAIT_PRIVATE, val), ETIMEDOUT);
 	ASSERT_ERRNO(do_futex(FUTEX_WAIT_PRIVATE, val + 1), EAGAIN);
 	ASSERT_EQ(do_futex(FUTEX_WAKE_PRIVATE, 1), 0l);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const struct gmem_test tests[] = {

@@ -13,14 +13,12 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/kernel-page-flags.h>
 
 #include "guest_memfd_hidden.h"
 
 #define NR_PAGES	8
 #include "guest_memfd_fixture.h"
 
-#define CORRUPT_PFN	"/sys/kernel/debug/hwpoison/corrupt-pfn"
 #define NDM_SHARED	(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
 
 static int fd;
@@ -169,10 +167,20 @@ static bool state_has_disk(void)
 	return found;
 }
 
-static const char *test_hibernation(void)
+/* Memory that is kept for later files is given back, the last of it by a worker. */
+static void wait_for_hibernation(void)
 {
 	int i;
 
+	for (i = 0; i < 100 && no_hibernation(); i++) {
+		gmem_drop_caches();
+		usleep(100000);
+	}
+	TEST_ASSERT(!no_hibernation(), "One cannot hibernate afterwards");
+}
+
+static const char *test_hibernation(void)
+{
 	if (access("/sys/power/disk", R_OK)) {
 		errno = 0;
 		return "the kernel cannot hibernate";
@@ -186,11 +194,7 @@ static const char *test_hibernation(void)
 	assert_guest_sees(vcpu, GPA, size, 1);
 	stop_vm(fd);
 
-	for (i = 0; i < 100 && no_hibernation(); i++) {
-		gmem_drop_caches();
-		usleep(100000);
-	}
-	TEST_ASSERT(!no_hibernation(), "One cannot hibernate afterwards");
+	wait_for_hibernation();
 	return NULL;
 }
 
@@ -202,32 +206,18 @@ static void assert_page_is_poisoned(uint8_t *map)
 	assert_host_sees(map, page_size, 1);
 }
 
-static bool is_poisoned(uint64_t pfn)
-{
-	int file = ASSERT_OK(open("/proc/kpageflags", O_RDONLY));
-	uint64_t flags;
-
-	ASSERT_EQ(pread(file, &flags, sizeof(flags), pfn * sizeof(flags)),
-		  (ssize_t)sizeof(flags));
-	close(file);
-	return flags & (1ul << KPF_HWPOISON);
-}
-
 static const char *test_poison(void)
 {
+	const char *skip = gmem_cannot_corrupt();
 	uint8_t *fresh;
-	char val[32];
 	uint64_t bad;
 	int i, page;
 
-	if (geteuid() || access(CORRUPT_PFN, W_OK)) {
-		errno = 0;
-		return "no " CORRUPT_PFN;
-	}
+	if (skip)
+		return skip;
 	start(false);
 	bad = pfns[1];
-	snprintf(val, sizeof(val), "0x%lx", bad);
-	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
+	gmem_corrupt(bad);
 	assert_page_is_poisoned(mem);
 	ASSERT_EQ(gmem_guest_read(vcpu, GPA), *(uint64_t *)mem);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
@@ -254,31 +244,28 @@ static const char *test_poison(void)
 			TEST_ASSERT(pfns[page] != bad, "The bad page is back");
 		stop_vm(fd);
 	}
-	TEST_ASSERT(is_poisoned(bad), "The page counts as good again");
+	TEST_ASSERT(gmem_is_poisoned(bad), "The page counts as good again");
 	return NULL;
 }
 
 /* The file is closed with the page in it, private or not. */
 static const char *test_close_with_poison(void)
 {
-	char val[32];
+	const char *skip = gmem_cannot_corrupt();
 	uint64_t bad;
 
-	if (geteuid() || access(CORRUPT_PFN, W_OK)) {
-		errno = 0;
-		return "no " CORRUPT_PFN;
-	}
+	if (skip)
+		return skip;
 	start(true);
 	gmem_make_private(fd, 0, size);
 	bad = pfns[2];
-	snprintf(val, sizeof(val), "0x%lx", bad);
-	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
+	gmem_corrupt(bad);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + 2 * page_size, 0, 0);
 	vcpu_run_expect_memory_fault_flags(vcpu, GPA + 2 * page_size, EHWPOISON,
 					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
 	stop_vm(fd);
 	gmem_drop_caches();
-	TEST_ASSERT(is_poisoned(bad), "The page counts as good again");
+	TEST_ASSERT(gmem_is_poisoned(bad), "The page counts as good again");
 	start(false);
 	stop_vm(fd);
 	return NULL;

@@ -45,7 +45,7 @@ static const char *test_mlock(void)
 				MAP_SHARED | MAP_POPULATE | MAP_LOCKED, fd, 0));
 	assert_host_sees(second, size, 1);
 	ASSERT_OK(munmap(second, size));
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 /* Advice that needs the pages fails, and none has an effect on the data. */
@@ -87,7 +87,7 @@ static const char *test_madvise(void)
 	ASSERT_OK(madvise(mem, page_size, MADV_REMOVE));
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "MADV_REMOVE left data");
 	gmem_fill(mem, size, 1);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_mapping(void)
@@ -109,7 +109,7 @@ static const char *test_mapping(void)
 	gmem_fill(mem, size, 1);
 	ASSERT_ERRNO(mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0), EINVAL);
 	ASSERT_ERRNO(mprotect(mem, size, PROT_READ | PROT_EXEC), EACCES);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_userfaultfd(void)
@@ -131,7 +131,7 @@ static const char *test_userfaultfd(void)
 		ASSERT_ERRNO(ioctl(uffd, UFFDIO_REGISTER, &reg), EINVAL);
 	}
 	close(uffd);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static const char *test_numa_calls(void)
@@ -155,7 +155,7 @@ static const char *test_numa_calls(void)
 	errno = 0;
 	ASSERT_OK(gmem_mbind(mem, size, MPOL_BIND, 1));
 	ASSERT_OK(syscall(SYS_mbind, mem, size, MPOL_DEFAULT, NULL, 0, MPOL_MF_MOVE));
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 static void child_uses_mapping(void *arg)
@@ -177,7 +177,7 @@ static const char *test_fork(void)
 	ASSERT_OK(madvise(mem, size, MADV_DONTFORK));
 	ASSERT_OK(madvise(mem, size, MADV_DOFORK));
 	gmem_in_child(child_uses_mapping, NULL);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 /* Read @path to its end: how much there was, or 0. */
@@ -211,7 +211,7 @@ static const char *test_procfs(void)
 	read_all("/proc/kpageflags");
 	read_all("/proc/kpagecount");
 	read_all("/sys/kernel/mm/page_idle/bitmap");
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 /* For as long as this is open the kernel looks for build IDs of what is mapped. */
@@ -249,7 +249,7 @@ static const char *test_build_id(void)
 	}
 	gmem_fill(mem, size, 1);
 	close(event);
-	return stop_hidden(fd, NULL);
+	return stop_filled(fd, NULL);
 }
 
 #define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
@@ -303,7 +303,7 @@ static const char *dump_core(void)
 		skip = "no core was dumped";
 	}
 	unlink(CORE_FILE);
-	return stop_hidden(fd, skip);
+	return stop_filled(fd, skip);
 }
 
 static const char *test_core_dump(void)

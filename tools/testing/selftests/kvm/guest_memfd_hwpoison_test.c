@@ -29,9 +29,10 @@
 #define MADV_SOFT_OFFLINE	101
 #endif
 
-#define CORRUPT_PFN	"/sys/kernel/debug/hwpoison/corrupt-pfn"
-
 static int fd;
+
+/* That of page 1 before it was poisoned. */
+static uint64_t bad_pfn;
 
 static void start(bool protected)
 {
@@ -53,31 +54,13 @@ static uint64_t second_pfn(void)
 				   gmem_pfn(mem + page_size);
 }
 
-static const char no_injection[] = "no " CORRUPT_PFN;
-
-static const char *cannot_corrupt(void)
-{
-	bool can = !access(CORRUPT_PFN, W_OK);
-
-	errno = 0;
-	return can ? NULL : no_injection;
-}
-
-static void corrupt(uint64_t pfn)
-{
-	char val[32];
-
-	snprintf(val, sizeof(val), "0x%lx", pfn);
-	ASSERT_EQ(gmem_write_file(CORRUPT_PFN, val), 0);
-}
-
 /* Why @advice, one of the two that inject an error, cannot be used; or NULL. */
 static const char *cannot_inject(int advice)
 {
 	if (geteuid())
 		return "not root";
 	if (gmem_all_hidden())
-		return advice == MADV_HWPOISON ? cannot_corrupt() : gmem_no_references;
+		return advice == MADV_HWPOISON ? gmem_cannot_corrupt() : gmem_no_references;
 	if (madvise(mem, 0, advice))
 		return "the kernel cannot inject memory errors";
 	return NULL;
@@ -93,8 +76,9 @@ static const char *start_with_poison(bool protected)
 	skip = cannot_inject(MADV_HWPOISON);
 	if (skip)
 		return stop(skip);
+	bad_pfn = second_pfn();
 	if (gmem_all_hidden())
-		corrupt(second_pfn());
+		gmem_corrupt(bad_pfn);
 	else
 		ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
 	return NULL;
@@ -145,11 +129,11 @@ static const char *test_poison_unmapped_page(void)
 	start(false);
 	assert_host_sees(mem, size, 1);
 	pfn = second_pfn();
-	if (!pfn || cannot_corrupt())
-		return stop(no_injection);
+	if (!pfn || gmem_cannot_corrupt())
+		return stop(gmem_cannot_corrupt() ?: "the page frame is not told");
 
 	ASSERT_OK(munmap(mem, size));
-	corrupt(pfn);
+	gmem_corrupt(pfn);
 	mem = gmem_mmap(fd, 0, size);
 
 	assert_page_is_poisoned();

@@ -213,7 +213,7 @@ int main(int argc, char *argv[])
 	int opt;
 
 	page_size = getpagesize();
-	if (!access("/proc/lockdep", F_OK))
+	if (gmem_debug_kernel())
 		files = NR_FILES_DEBUG;
 	while ((opt = getopt(argc, argv, "n:")) != -1) {
 		if (opt != 'n')

@@ -162,20 +162,6 @@ static const char *test_policy_moves_nothing(void)
 	return NULL;
 }
 
-static uint64_t cgroup_bytes(const char *cgroup)
-{
-	char path[128];
-	uint64_t val;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/memory.current", cgroup);
-	f = fopen(path, "r");
-	TEST_ASSERT(f, "Cannot open %s", path);
-	ASSERT_EQ(fscanf(f, "%lu", &val), 1);
-	fclose(f);
-	return val;
-}
-
 /* Charges are batched per CPU: large numbers, generous limits. */
 static const char *run_in_cgroup(const char *cgroup)
 {
@@ -188,15 +174,15 @@ static const char *run_in_cgroup(const char *cgroup)
 	if (gmem_write_file(procs, "0"))
 		return "cannot join a cgroup";
 
-	before = cgroup_bytes(cgroup);
+	before = gmem_cgroup_bytes(cgroup);
 	fd = vm_create_guest_memfd(vm, big, 0);
 	gmem_fallocate(fd, 0, big);
-	after = cgroup_bytes(cgroup);
+	after = gmem_cgroup_bytes(cgroup);
 	TEST_ASSERT(after >= before + big / 2, "Charged %lu of %lu bytes",
 		    after - before, big);
 
 	gmem_punch(fd, 0, big);
-	after = cgroup_bytes(cgroup);
+	after = gmem_cgroup_bytes(cgroup);
 	TEST_ASSERT(after < before + big / 2, "%lu of %lu bytes are still charged",
 		    after - before, big);
 	close(fd);

@@ -77,17 +77,23 @@ static inline void free_memory(int fd)
 		close(fd);
 }
 
-/* Populated memory outside the direct map, for a test that must not change it. */
-static inline int start_hidden(void)
+/* Populated memory, for a test that must not change it. */
+static inline int start_filled(uint64_t flags)
 {
-	int fd = new_memory(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	int fd = new_memory(flags);
 
 	gmem_fill(mem, size, 1);
 	return fd;
 }
 
+/* The same outside the direct map. */
+static inline int start_hidden(void)
+{
+	return start_filled(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+}
+
 /* It has not. errno may be left from calls that the test had expected to fail. */
-static inline const char *stop_hidden(int fd, const char *skip)
+static inline const char *stop_filled(int fd, const char *skip)
 {
 	errno = 0;
 	assert_host_sees(mem, size, 1);

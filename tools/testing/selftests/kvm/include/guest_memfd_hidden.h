@@ -11,12 +11,24 @@
 
 #include "guest_memfd_private.h"
 
-/* End the program if no file can be kept out of the direct map. */
+/* Why no file can be kept out of the direct map, and for a program to end then. */
+const char *gmem_no_direct_map_missing(void);
 void gmem_require_no_direct_map(void);
+
+/*
+ * For what is to be tried with both kinds of memory, flags 0 and NO_DIRECT_MAP:
+ * the last one that there is.
+ */
+uint64_t gmem_last_kind(void);
 
 /* Kernel memory that can be read: what the direct map has for a page frame. */
 const char *gmem_kcore_missing(void);
 void gmem_kcore_read(uint64_t pfn, void *buf);
+
+/* Memory errors: why there can be none, and what is known of a page frame. */
+const char *gmem_cannot_corrupt(void);
+void gmem_corrupt(uint64_t pfn);
+bool gmem_is_poisoned(uint64_t pfn);
 
 /* A line of /proc/meminfo, in KiB, or of /proc/vmstat; -1 if there is none. */
 uint64_t gmem_meminfo(const char *key);
@@ -43,5 +55,8 @@ uint64_t gmem_traced_pfn(uint64_t gpa);
 long gmem_mbind(void *addr, size_t len, int mode, unsigned long nodes);
 bool gmem_has_node(int node);
 int gmem_node_of(uint64_t pfn);
+
+/* The number of the memory block that a page frame is in; -1 if there are none. */
+long gmem_memory_block(uint64_t pfn);
 
 #endif /* SELFTEST_KVM_GUEST_MEMFD_HIDDEN_H */

@@ -266,6 +266,18 @@ int gmem_write_file(const char *path, const char *val);
 /* Page frame number of a mapped page, 0 if not permitted or not present. */
 uint64_t gmem_pfn(void *addr);
 
+/*
+ * Whether the kernel is one with checkers, which take several times as long for
+ * everything, and keep memory that was freed for a while.
+ */
+bool gmem_debug_kernel(void);
+
+/* Bytes that a memory cgroup is charged with. */
+uint64_t gmem_cgroup_bytes(const char *cgroup);
+
+/* Open a loop device that is free: its name, or NULL if there is none. */
+const char *gmem_free_loop(int *loop);
+
 /* Run @child in a forked process, which has to exit with status 0. */
 void gmem_in_child(void (*child)(void *arg), void *arg);
 

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/elf.h>
+#include <linux/kernel-page-flags.h>
 #include <sys/syscall.h>
 
 #include "guest_memfd_hidden.h"
@@ -13,13 +14,25 @@
 #define NODE_DIR	"/sys/devices/system/node"
 #define BLOCK_SIZE	"/sys/devices/system/memory/block_size_bytes"
 #define RESERVE		"/sys/kernel/debug/guest_memory_reserve"
+#define CORRUPT_PFN	"/sys/kernel/debug/hwpoison/corrupt-pfn"
+
+uint64_t gmem_last_kind(void)
+{
+	return kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+}
+
+const char *gmem_no_direct_map_missing(void)
+{
+	return gmem_last_kind() ? NULL : "the kernel or the machine has no NO_DIRECT_MAP";
+}
 
 void gmem_require_no_direct_map(void)
 {
+	const char *skip;
+
 	gmem_require_mmap();
-	__TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) &
-		       GUEST_MEMFD_FLAG_NO_DIRECT_MAP,
-		       "the kernel or the machine has no NO_DIRECT_MAP");
+	skip = gmem_no_direct_map_missing();
+	__TEST_REQUIRE(!skip, "%s", skip);
 }
 
 const char *gmem_kcore_missing(void)
@@ -55,6 +68,38 @@ void gmem_kcore_read(uint64_t pfn, void *buf)
 		return;
 	}
 	TEST_FAIL("%s has no page frame 0x%lx", KCORE, pfn);
+}
+
+const char *gmem_cannot_corrupt(void)
+{
+	bool can = !access(CORRUPT_PFN, W_OK);
+
+	errno = 0;
+	return can ? NULL : "no " CORRUPT_PFN;
+}
+
+static int write_pfn(const char *path, uint64_t pfn)
+{
+	char val[32];
+
+	snprintf(val, sizeof(val), "0x%lx", pfn);
+	return gmem_write_file(path, val);
+}
+
+void gmem_corrupt(uint64_t pfn)
+{
+	ASSERT_EQ(write_pfn(CORRUPT_PFN, pfn), 0);
+}
+
+bool gmem_is_poisoned(uint64_t pfn)
+{
+	int fd = ASSERT_OK(open("/proc/kpageflags", O_RDONLY));
+	uint64_t flags;
+
+	ASSERT_EQ(pread(fd, &flags, sizeof(flags), pfn * sizeof(flags)),
+		  (ssize_t)sizeof(flags));
+	close(fd);
+	return flags & (1ul << KPF_HWPOISON);
 }
 
 /* Lines "key value" or "key: value". */
@@ -164,20 +209,29 @@ uint64_t gmem_traced_pfn(uint64_t gpa)
 	return found;
 }
 
-/* The node whose folder has the memory block of the page. */
-int gmem_node_of(uint64_t pfn)
+long gmem_memory_block(uint64_t pfn)
 {
 	uint64_t block_size;
 	FILE *f = fopen(BLOCK_SIZE, "r");
+
+	errno = 0;
+	if (!f)
+		return -1;
+	ASSERT_EQ(fscanf(f, "%lx", &block_size), 1);
+	fclose(f);
+	return pfn * getpagesize() / block_size;
+}
+
+/* The node whose folder has the memory block of the page. */
+int gmem_node_of(uint64_t pfn)
+{
+	long block = gmem_memory_block(pfn);
 	char path[96];
 	int node;
 
-	TEST_ASSERT(f, "Cannot open " BLOCK_SIZE);
-	ASSERT_EQ(fscanf(f, "%lx", &block_size), 1);
-	fclose(f);
+	TEST_ASSERT(block >= 0, "Cannot open " BLOCK_SIZE);
 	for (node = 0; gmem_has_node(node); node++) {
-		snprintf(path, sizeof(path), NODE_DIR "/node%d/memory%lu", node,
-			 pfn * getpagesize() / block_size);
+		snprintf(path, sizeof(path), NODE_DIR "/node%d/memory%ld", node, block);
 		if (!access(path, F_OK))
 			return node;
 	}

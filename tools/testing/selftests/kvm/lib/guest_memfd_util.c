@@ -3,6 +3,7 @@
  * Helpers for the guest_memfd tests, see guest_memfd_util.h.
  */
 #define _GNU_SOURCE
+#include <linux/loop.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -506,6 +507,44 @@ uint64_t gmem_pfn(void *addr)
 	TEST_ASSERT(len == sizeof(entry), "Cannot read pagemap, errno %d", errno);
 	close(fd);
 	return entry & (1ull << 63) ? entry & ((1ull << 55) - 1) : 0;
+}
+
+bool gmem_debug_kernel(void)
+{
+	bool has_lockdep = !access("/proc/lockdep", F_OK);
+
+	errno = 0;
+	return has_lockdep;
+}
+
+uint64_t gmem_cgroup_bytes(const char *cgroup)
+{
+	char path[128];
+	uint64_t val;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/memory.current", cgroup);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "Cannot open %s", path);
+	ASSERT_EQ(fscanf(f, "%lu", &val), 1);
+	fclose(f);
+	return val;
+}
+
+const char *gmem_free_loop(int *loop)
+{
+	static char name[32];
+	int control = open("/dev/loop-control", O_RDWR), nr;
+
+	*loop = -1;
+	if (control >= 0) {
+		nr = ioctl(control, LOOP_CTL_GET_FREE);
+		close(control);
+		snprintf(name, sizeof(name), "/dev/loop%d", nr);
+		*loop = open(name, O_RDWR);
+	}
+	errno = 0;
+	return *loop < 0 ? NULL : name;
 }
 
 void gmem_in_child(void (*child)(void *arg), void *arg)
