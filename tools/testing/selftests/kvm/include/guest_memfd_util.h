@@ -281,4 +281,12 @@ const char *gmem_free_loop(int *loop);
 /* Run @child in a forked process, which has to exit with status 0. */
 void gmem_in_child(void (*child)(void *arg), void *arg);
 
+/*
+ * Run @child in a forked process up to where it calls gmem_child_waits(), and
+ * later kill it there.  0 if it exited before, with status 0.
+ */
+pid_t gmem_start_child(void (*child)(void *arg), void *arg);
+void gmem_child_waits(void);
+void gmem_kill_child(pid_t pid);
+
 #endif /* SELFTEST_KVM_GUEST_MEMFD_UTIL_H */

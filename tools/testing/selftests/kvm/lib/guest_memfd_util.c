@@ -561,3 +561,45 @@ void gmem_in_child(void (*child)(void *arg), void *arg)
 	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status),
 		    "Child failed, wait status 0x%x", status);
 }
+
+static int child_pipe[2];
+
+pid_t gmem_start_child(void (*child)(void *arg), void *arg)
+{
+	ssize_t len;
+	int status;
+	pid_t pid;
+	char byte;
+
+	ASSERT_OK(pipe(child_pipe));
+	pid = ASSERT_OK(fork());
+	if (!pid) {
+		child(arg);
+		_exit(0);
+	}
+	close(child_pipe[1]);
+	len = ASSERT_OK(read(child_pipe[0], &byte, 1));
+	close(child_pipe[0]);
+	if (len)
+		return pid;
+	ASSERT_OK(waitpid(pid, &status, 0));
+	TEST_ASSERT(!status, "Child failed, wait status 0x%x", status);
+	return 0;
+}
+
+void gmem_child_waits(void)
+{
+	ASSERT_EQ(write(child_pipe[1], "", 1), 1l);
+	for (;;)
+		pause();
+}
+
+void gmem_kill_child(pid_t pid)
+{
+	int status;
+
+	ASSERT_OK(kill(pid, SIGKILL));
+	ASSERT_OK(waitpid(pid, &status, 0));
+	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		    "Child failed, wait status 0x%x", status);
+}
