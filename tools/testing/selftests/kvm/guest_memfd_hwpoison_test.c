@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/mman.h>
+#include <signal.h>
 
 #include "guest_memfd_hidden.h"
 
@@ -212,6 +213,80 @@ static const char *test_convert_poison(void)
 	return stop(NULL);
 }
 
+static void assert_stays_poisoned(void)
+{
+	ASSERT_EQ(gmem_unpoison(bad_pfn), EBUSY);
+	TEST_ASSERT(gmem_is_poisoned(bad_pfn), "The page counts as good again");
+}
+
+/*
+ * Tests of memory errors may declare a page good again.  One that holds guest
+ * data must not come to the page allocator that way, in the file or after it.
+ */
+static const char *test_unpoison(void)
+{
+	const char *skip = start_with_poison(false);
+
+	if (skip)
+		return skip;
+	assert_stays_poisoned();
+	gmem_punch(fd, page_size, page_size);
+	assert_stays_poisoned();
+	stop(NULL);
+	assert_stays_poisoned();
+
+	/* Nor when it leaves the file with all the others. */
+	start_with_poison(false);
+	stop(NULL);
+	assert_stays_poisoned();
+	return NULL;
+}
+
+static int nr_sigbus;
+
+static void count_sigbus(int sig)
+{
+	WRITE_ONCE(nr_sigbus, nr_sigbus + 1);
+}
+
+/* Ordinary memory with poison: a prefault is no access, and nobody is killed. */
+static const char *test_prefault_poisoned_memory(void)
+{
+	struct sigaction old, sa = { .sa_handler = count_sigbus };
+	struct kvm_pre_fault_memory range = { .gpa = GPA };
+	const char *skip;
+
+	if (!kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		return "no KVM_PRE_FAULT_MEMORY";
+	start_vm(false);
+	fd = -1;
+	mem = gmem_anonymous(size);
+	gmem_fill(mem, size, 1);
+	skip = geteuid() ? "not root" : NULL;
+	if (!skip && madvise(mem, 0, MADV_HWPOISON))
+		skip = "the kernel cannot inject memory errors";
+	if (skip)
+		return stop(skip);
+
+	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, mem);
+	ASSERT_OK(sigaction(SIGBUS, &sa, &old));
+	ASSERT_OK(madvise(mem + page_size, page_size, MADV_HWPOISON));
+	WRITE_ONCE(nr_sigbus, 0);
+	range.size = size;
+	ASSERT_OK(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range));
+	ASSERT_EQ((uint64_t)range.gpa, GPA + page_size);
+	ASSERT_EQ((uint64_t)range.size, size - page_size);
+	ASSERT_ERRNO(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range), EHWPOISON);
+	ASSERT_EQ((uint64_t)range.gpa, GPA + page_size);
+	range.gpa += page_size;
+	range.size -= page_size;
+	ASSERT_OK(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range));
+	ASSERT_EQ((uint64_t)range.size, 0ul);
+	ASSERT_EQ(READ_ONCE(nr_sigbus), 0);
+	ASSERT_OK(sigaction(SIGBUS, &old, NULL));
+	return stop(NULL);
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_poison_mapped_page),
 	GMEM_TEST(test_poison_unmapped_page),
@@ -219,6 +294,8 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST_PROTECTED(test_convert_poison),
 	GMEM_TEST(test_soft_offline),
 	GMEM_TEST(test_compaction),
+	GMEM_TEST(test_unpoison),
+	GMEM_TEST(test_prefault_poisoned_memory),
 };
 
 GMEM_TEST_MAIN(gmem_require_mmap)

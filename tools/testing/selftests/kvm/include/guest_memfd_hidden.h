@@ -28,6 +28,7 @@ void gmem_kcore_read(uint64_t pfn, void *buf);
 /* Memory errors: why there can be none, and what is known of a page frame. */
 const char *gmem_cannot_corrupt(void);
 void gmem_corrupt(uint64_t pfn);
+int gmem_unpoison(uint64_t pfn);
 bool gmem_is_poisoned(uint64_t pfn);
 
 /* A line of /proc/meminfo, in KiB, or of /proc/vmstat; -1 if there is none. */

@@ -15,6 +15,7 @@
 #define BLOCK_SIZE	"/sys/devices/system/memory/block_size_bytes"
 #define RESERVE		"/sys/kernel/debug/guest_memory_reserve"
 #define CORRUPT_PFN	"/sys/kernel/debug/hwpoison/corrupt-pfn"
+#define UNPOISON_PFN	"/sys/kernel/debug/hwpoison/unpoison-pfn"
 
 uint64_t gmem_last_kind(void)
 {
@@ -89,6 +90,12 @@ static int write_pfn(const char *path, uint64_t pfn)
 void gmem_corrupt(uint64_t pfn)
 {
 	ASSERT_EQ(write_pfn(CORRUPT_PFN, pfn), 0);
+}
+
+/* 0 or an errno. */
+int gmem_unpoison(uint64_t pfn)
+{
+	return write_pfn(UNPOISON_PFN, pfn);
 }
 
 bool gmem_is_poisoned(uint64_t pfn)
