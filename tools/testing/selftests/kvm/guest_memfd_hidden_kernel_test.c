@@ -198,6 +198,41 @@ static const char *test_hibernation(void)
 	return NULL;
 }
 
+#define SNAPSHOT	"/dev/snapshot"
+
+/*
+ * A process that is about to save the memory, and has been allowed to: no file of
+ * that kind may come before it is done, as none may be there when it begins.
+ */
+static const char *test_snapshot(void)
+{
+	int snapshot;
+
+	if (access(SNAPSHOT, R_OK)) {
+		errno = 0;
+		return "no " SNAPSHOT;
+	}
+	wait_for_hibernation();
+	snapshot = ASSERT_OK(open(SNAPSHOT, O_RDONLY));
+	vm = vm_create_barebones();
+	ASSERT_ERRNO(__vm_create_guest_memfd(vm, size, NDM_SHARED), EBUSY);
+	ASSERT_ERRNO(__vm_create_guest_memfd(vm, size, GUEST_MEMFD_FLAG_NO_DIRECT_MAP), EBUSY);
+	fd = start_filled(GMEM_SHARED);
+	stop_filled(fd, NULL);
+	/* Refusing must not leave anything that is in the way of the image. */
+	TEST_ASSERT(!no_hibernation(), "One cannot hibernate any more");
+	close(snapshot);
+
+	fd = start_hidden();
+	ASSERT_ERRNO(open(SNAPSHOT, O_RDONLY), EPERM);
+	ASSERT_ERRNO(open(SNAPSHOT, O_WRONLY), EPERM);
+	stop_filled(fd, NULL);
+	kvm_vm_free(vm);
+	wait_for_hibernation();
+	close(ASSERT_OK(open(SNAPSHOT, O_RDONLY)));
+	return NULL;
+}
+
 /* Page 1 is not to be reached, its neighbours are as they were. */
 static void assert_page_is_poisoned(uint8_t *map)
 {
@@ -277,6 +312,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST_PROTECTED(test_hidden_while_private),
 	/* What is poisoned stays hidden, and hibernation impossible. */
 	GMEM_TEST(test_hibernation),
+	GMEM_TEST(test_snapshot),
 	GMEM_TEST(test_poison),
 	GMEM_TEST_PROTECTED(test_close_with_poison),
 };
