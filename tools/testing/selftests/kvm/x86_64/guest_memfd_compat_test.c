@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/uio.h>
 
 #define NR_PAGES	8
 #include "guest_memfd_fixture.h"
@@ -82,6 +83,11 @@ static int bind32(uint32_t flags, uint64_t len, int fd, uint64_t offset)
 	return ioctl32(vm->fd, KVM_SET_USER_MEMORY_REGION2, low);
 }
 
+static int check_extension32(int fd, unsigned long cap)
+{
+	return ASSERT_OK(ioctl32(fd, KVM_CHECK_EXTENSION, (void *)cap));
+}
+
 static long fallocate32(int fd, int mode, uint64_t offset, uint64_t len)
 {
 	return syscall32(NR32_FALLOCATE, fd, mode, offset, offset >> 32, len, len >> 32);
@@ -131,14 +137,47 @@ static const char *test_create(void)
 	return NULL;
 }
 
+/* Values with the highest bit set would be errors. */
 static const char *test_caps(void)
 {
-	ASSERT_EQ(ioctl32(vm->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_GUEST_MEMFD), 1l);
-	ASSERT_EQ(gmem_common_flags(ioctl32(vm->fd, KVM_CHECK_EXTENSION,
-					    (void *)KVM_CAP_GUEST_MEMFD_FLAGS)),
+	static const int caps[] = {
+		KVM_CAP_USER_MEMORY2, KVM_CAP_MEMORY_FAULT_INFO, KVM_CAP_MEMORY_ATTRIBUTES,
+		KVM_CAP_GUEST_MEMFD, KVM_CAP_VM_TYPES, KVM_CAP_PRE_FAULT_MEMORY,
+		KVM_CAP_GUEST_MEMFD_FLAGS, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES,
+		KVM_CAP_MULTI_ADDRESS_SPACE,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(caps); i++) {
+		ASSERT_EQ(check_extension32(vm->kvm_fd, caps[i]),
+			  ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, caps[i]));
+		ASSERT_EQ(check_extension32(vm->fd, caps[i]), vm_check_cap(vm, caps[i]));
+	}
+	ASSERT_EQ(check_extension32(vm->fd, KVM_CAP_GUEST_MEMFD), 1);
+	ASSERT_EQ(check_extension32(vm->kvm_fd, KVM_CAP_USER_MEMORY2), 1);
+	ASSERT_EQ(gmem_common_flags(check_extension32(vm->fd, KVM_CAP_GUEST_MEMFD_FLAGS)),
 		  GMEM_ALL_FLAGS);
-	ASSERT_EQ(ioctl32(vm->kvm_fd, KVM_CHECK_EXTENSION,
-			  (void *)KVM_CAP_USER_MEMORY2), 1l);
+	return NULL;
+}
+
+static const char *test_vm_types(void)
+{
+	int types = check_extension32(vm->kvm_fd, KVM_CAP_VM_TYPES), other;
+	unsigned long type;
+
+	for (type = 0; type < 31; type++) {
+		if (types & (1 << type)) {
+			other = ASSERT_OK(ioctl32(vm->kvm_fd, KVM_CREATE_VM, (void *)type));
+			ASSERT_EQ(check_extension32(other, KVM_CAP_MEMORY_ATTRIBUTES),
+				  type ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0);
+			ASSERT_EQ(check_extension32(other, KVM_CAP_MULTI_ADDRESS_SPACE),
+				  type ? 1 : 2);
+			close(other);
+			continue;
+		}
+		ASSERT_ERRNO(ioctl32(vm->kvm_fd, KVM_CREATE_VM, (void *)type), EINVAL);
+	}
+	ASSERT_ERRNO(ioctl32(vm->kvm_fd, KVM_CREATE_VM, (void *)0xfffffffful), EINVAL);
 	return NULL;
 }
 
@@ -152,11 +191,20 @@ static const char *test_bind(void)
 	ASSERT_ERRNO(bind32(KVM_MEM_READONLY, size, fd, 0), EINVAL);
 	ASSERT_ERRNO(bind32(0, size, -1, 0), EBADF);
 	ASSERT_ERRNO(bind32(0, size, vm->fd, 0), EINVAL);
+	ASSERT_ERRNO(bind32(1u << 31, size, fd, 0), EINVAL);
+	ASSERT_ERRNO(bind32(0, size, fd, -page_size), EINVAL);
+	ASSERT_ERRNO(bind32(0, 1ull << 62, fd, 0), EINVAL);
+	ASSERT_ERRNO(ioctl32(vm->fd, KVM_SET_USER_MEMORY_REGION2, NULL), EFAULT);
+	low->region.flags = KVM_MEM_GUEST_MEMFD;
+	ASSERT_ERRNO(ioctl32(vm->fd, KVM_SET_USER_MEMORY_REGION, low), EINVAL);
 	ASSERT_EQ(gmem_nr_bindings(fd), 0);
 
 	ASSERT_OK(bind32(0, size, fd, far));
 	TEST_ASSERT(gmem_has_binding(fd, SLOT, GPA, far, size), "Not in fdinfo");
 	ASSERT_ERRNO(bind32(0, size, fd, far), EINVAL);
+	low->region.slot = SLOT + 1;
+	low->region.guest_phys_addr = far;
+	ASSERT_ERRNO(ioctl32(vm->fd, KVM_SET_USER_MEMORY_REGION2, low), EEXIST);
 	ASSERT_OK(bind32(0, 0, -1, 0));
 	ASSERT_EQ(gmem_nr_bindings(fd), 0);
 	close(fd);
@@ -226,56 +274,211 @@ static const char *test_mmap(void)
 	return NULL;
 }
 
-/* Both halves of each field count here, too. */
-static const char *test_attributes(void)
+static long convert32(int fd, uint64_t offset, uint64_t len, uint64_t attributes,
+		      uint64_t flags)
 {
-	struct kvm_vm *protected;
-	uint64_t far = 1ull << 36;
-	int fd;
-
-	protected = gmem_create_vm(true, 1, gmem_guest_code, &vcpu);
-	fd = vm_create_guest_memfd(protected, 1ull << 40, GMEM_SHARED);
-	mem = gmem_mmap(fd, far, size);
 	low->attributes2 = (struct kvm_memory_attributes2) {
-		.offset = far,
-		.size = page_size,
-		.attributes = KVM_MEMORY_ATTRIBUTE_PRIVATE,
+		.offset = offset,
+		.size = len,
+		.attributes = attributes,
+		.flags = flags,
+		.error_offset = -1ull,
 	};
-	ASSERT_OK(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low));
+	return ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low);
+}
+
+static void assert_file_attributes(int fd, uint64_t offset)
+{
+	const uint64_t private = KVM_MEMORY_ATTRIBUTE_PRIVATE;
+
+	ASSERT_OK(convert32(fd, offset, page_size, private, 0));
 	gmem_assert_no_access(mem, page_size);
 	TEST_ASSERT(gmem_try_read(mem + page_size, NULL), "The next page is private");
-	low->attributes2.attributes = far;
-	ASSERT_ERRNO(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low), EINVAL);
 
-	low->attributes = (struct kvm_memory_attributes) {
+	/* A one in either half is noticed. */
+	ASSERT_ERRNO(convert32(fd, offset, page_size, 1ull << 36, 0), EINVAL);
+	ASSERT_ERRNO(convert32(fd, offset, page_size, private, 1), EINVAL);
+	ASSERT_ERRNO(convert32(fd, offset, page_size, private, 1ull << 63), EINVAL);
+	ASSERT_ERRNO(convert32(fd, offset, 0, private, 0), EINVAL);
+	ASSERT_ERRNO(convert32(fd, offset + 1, page_size, private, 0), EINVAL);
+	ASSERT_ERRNO(convert32(fd, offset, -page_size, private, 0), EINVAL);
+	ASSERT_EQ((uint64_t)low->attributes2.error_offset, -1ul);
+	memset(low, 0, sizeof(*low));
+	low->attributes2.size = page_size;
+	low->attributes2.reserved[ARRAY_SIZE(low->attributes2.reserved) - 1] = 1ull << 40;
+	ASSERT_ERRNO(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low), EINVAL);
+	ASSERT_ERRNO(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, NULL), EFAULT);
+	ASSERT_ERRNO(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES, low), ENOTTY);
+
+	ASSERT_OK(convert32(fd, offset, page_size, 0, 0));
+	TEST_ASSERT(gmem_try_read(mem, NULL), "The page is private");
+}
+
+/* Somebody has a page: where it is comes back, although all of it is above 4 GiB. */
+static void assert_error_offset(int fd, uint64_t offset)
+{
+	struct iovec iov = { mem + page_size, page_size };
+	int p[2];
+
+	ASSERT_OK(pipe(p));
+	mem[page_size] = 1;
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), (ssize_t)page_size);
+	ASSERT_ERRNO(convert32(fd, offset, size, KVM_MEMORY_ATTRIBUTE_PRIVATE, 0), EAGAIN);
+	ASSERT_EQ((uint64_t)low->attributes2.error_offset, offset + page_size);
+
+	/* It has to be possible to write it there. */
+	ASSERT_OK(mprotect(low, page_size, PROT_READ));
+	ASSERT_ERRNO(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low), EFAULT);
+	ASSERT_OK(mprotect(low, page_size, PROT_READ | PROT_WRITE));
+	TEST_ASSERT(gmem_try_read(mem, NULL), "A call that failed converted a page");
+	close(p[0]);
+	close(p[1]);
+	ASSERT_OK(convert32(fd, offset, size, KVM_MEMORY_ATTRIBUTE_PRIVATE, 0));
+}
+
+static const char *test_file_attributes(void)
+{
+	const uint64_t far = 1ull << 36;
+	struct kvm_vm *protected = gmem_create_protected_barebones();
+	int fd = vm_create_guest_memfd(protected, 1ull << 40, GMEM_SHARED);
+
+	mem = gmem_mmap(fd, far, size);
+	assert_file_attributes(fd, far);
+	assert_error_offset(fd, far);
+	kvm_vm_free(protected);
+	free_memory(fd);
+
+	/* What has no private memory. */
+	fd = ASSERT_OK(create32(size, GMEM_SHARED));
+	ASSERT_ERRNO(convert32(fd, 0, size, 0, 0), EINVAL);
+	close(fd);
+	return NULL;
+}
+
+static const char *test_vm_attributes(void)
+{
+	const uint64_t far = 1ull << 36;
+	struct kvm_vm *protected = gmem_create_protected_barebones();
+	struct kvm_memory_attributes *attrs = &low->attributes;
+	const struct kvm_memory_attributes bad[] = {
+		{ .address = far, .size = 0 },
+		{ .address = far + 1, .size = page_size },
+		{ .address = far, .size = page_size + 1 },
+		{ .address = -page_size, .size = page_size },
+		{ .address = far, .size = page_size, .flags = 1ull << 40 },
+		{ .address = far, .size = page_size, .attributes = 1ull << 40 },
+	};
+	int i;
+
+	*attrs = (struct kvm_memory_attributes) {
 		.address = far,
 		.size = far,
 		.attributes = KVM_MEMORY_ATTRIBUTE_PRIVATE,
 	};
 	ASSERT_OK(ioctl32(protected->fd, KVM_SET_MEMORY_ATTRIBUTES, low));
-	low->attributes.flags = far;
-	ASSERT_ERRNO(ioctl32(protected->fd, KVM_SET_MEMORY_ATTRIBUTES, low), EINVAL);
+	ASSERT_ERRNO(ioctl32(vm->fd, KVM_SET_MEMORY_ATTRIBUTES, low), EINVAL);
+	ASSERT_ERRNO(ioctl32(protected->fd, KVM_SET_MEMORY_ATTRIBUTES, NULL), EFAULT);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		*attrs = bad[i];
+		ASSERT_ERRNO(ioctl32(protected->fd, KVM_SET_MEMORY_ATTRIBUTES, low), EINVAL);
+	}
+	kvm_vm_free(protected);
+	return NULL;
+}
 
-	low->range = (struct kvm_pre_fault_memory) { .gpa = far, .size = far };
-	ASSERT_ERRNO(ioctl32(vcpu->fd, KVM_PRE_FAULT_MEMORY, low), EFAULT);
-	low->range = (struct kvm_pre_fault_memory) { .size = page_size };
-	ASSERT_OK(ioctl32(vcpu->fd, KVM_PRE_FAULT_MEMORY, low));
+static long prefault32(uint64_t gpa, uint64_t len, uint64_t flags)
+{
+	low->range = (struct kvm_pre_fault_memory) {
+		.gpa = gpa,
+		.size = len,
+		.flags = flags,
+	};
+	return ioctl32(vcpu->fd, KVM_PRE_FAULT_MEMORY, low);
+}
+
+static void assert_prefault(void)
+{
+	const uint64_t far = 1ull << 36;
+
+	ASSERT_ERRNO(prefault32(0, 0, 0), EINVAL);
+	ASSERT_ERRNO(prefault32(1, page_size, 0), EINVAL);
+	ASSERT_ERRNO(prefault32(0, page_size + 1, 0), EINVAL);
+	ASSERT_ERRNO(prefault32(-page_size, page_size, 0), EINVAL);
+	ASSERT_ERRNO(prefault32(0, page_size, 1ull << 63), EINVAL);
+	ASSERT_ERRNO(ioctl32(vcpu->fd, KVM_PRE_FAULT_MEMORY, NULL), EFAULT);
+	ASSERT_ERRNO(prefault32(far, page_size, 0), ENOENT);
+	ASSERT_EQ((uint64_t)low->range.gpa, far);
+	ASSERT_EQ((uint64_t)low->range.size, page_size);
+	ASSERT_OK(prefault32(0, page_size, 0));
 	ASSERT_EQ((uint64_t)low->range.gpa, page_size);
 	ASSERT_EQ((uint64_t)low->range.size, 0ul);
+}
+
+static const char *test_prefault(void)
+{
+	struct kvm_vm *other;
+
+	if (!kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		return "no KVM_PRE_FAULT_MEMORY";
+	other = gmem_create_vm(false, 1, gmem_guest_code, &vcpu);
+	assert_prefault();
+	kvm_vm_free(other);
+	return NULL;
+}
+
+static const char *test_prefault_protected(void)
+{
+	const uint64_t far = 1ull << 36;
+	struct kvm_vm *protected = gmem_create_vm(true, 1, gmem_guest_code, &vcpu);
+
+	assert_prefault();
+	/* Private memory that is not there is another error. */
+	vm_make_private(protected, far, far);
+	ASSERT_ERRNO(prefault32(far, page_size, 0), EFAULT);
 	kvm_vm_free(protected);
-	ASSERT_OK(munmap(mem, size));
+	return NULL;
+}
+
+/* A protected VM has no second address space, in this ABI neither. */
+static const char *test_protected_slots(void)
+{
+	struct kvm_vm *ordinary = vm;
+	int fd;
+
+	vm = gmem_create_protected_barebones();
+	fd = ASSERT_OK(create32(size, GMEM_SHARED));
+	ASSERT_OK(bind32(0, size, fd, 0));
+	low->region.slot |= 1 << 16;
+	low->region.guest_phys_addr = 1ull << 36;
+	low->region.guest_memfd_offset = 0;
+	ASSERT_ERRNO(ioctl32(vm->fd, KVM_SET_USER_MEMORY_REGION2, low), EINVAL);
+	ASSERT_OK(bind32(0, 0, -1, 0));
 	close(fd);
+	/* A file without MMAP has two backings here. */
+	fd = ASSERT_OK(create32(size, 0));
+	ASSERT_ERRNO(bind32(KVM_MEM_LOG_DIRTY_PAGES, size, fd, 0), EINVAL);
+	ASSERT_OK(bind32(0, size, fd, 0));
+	ASSERT_ERRNO(convert32(fd, 0, size, 0, 0), EINVAL);
+	ASSERT_OK(bind32(0, 0, -1, 0));
+	close(fd);
+	kvm_vm_free(vm);
+	vm = ordinary;
 	return NULL;
 }
 
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_create),
 	GMEM_TEST(test_caps),
+	GMEM_TEST(test_vm_types),
 	GMEM_TEST(test_bind),
 	GMEM_TEST(test_dirty_log),
 	GMEM_TEST(test_fallocate),
 	GMEM_TEST(test_mmap),
-	GMEM_TEST_PROTECTED(test_attributes),
+	GMEM_TEST_PROTECTED(test_vm_attributes),
+	GMEM_TEST_PROTECTED(test_file_attributes),
+	GMEM_TEST(test_prefault),
+	GMEM_TEST_PROTECTED(test_prefault_protected),
+	GMEM_TEST_PROTECTED(test_protected_slots),
 };
 
 static void init(void)
