@@ -25,6 +25,14 @@ uint64_t gmem_last_kind(void);
 const char *gmem_kcore_missing(void);
 void gmem_kcore_read(uint64_t pfn, void *buf);
 
+/*
+ * A page is marked by a value in its first, its middle and its last word.  Count
+ * in all of memory, as the kernel sees it, how many pages have one of the values
+ * from @first on in one of these places.
+ */
+void gmem_mark(void *addr, size_t len, uint64_t val);
+void gmem_kcore_count(uint64_t first, unsigned long *counts, int nr);
+
 /* Memory errors: why there can be none, and what is known of a page frame. */
 const char *gmem_cannot_corrupt(void);
 void gmem_corrupt(uint64_t pfn);

@@ -71,6 +71,67 @@ void gmem_kcore_read(uint64_t pfn, void *buf)
 	TEST_FAIL("%s has no page frame 0x%lx", KCORE, pfn);
 }
 
+/* The smallest page is what is marked, whatever the page size. */
+static const int mark_offsets[] = { 0, MIN_PAGE_SIZE / 2, MIN_PAGE_SIZE - sizeof(uint64_t) };
+
+void gmem_mark(void *addr, size_t len, uint64_t val)
+{
+	size_t page;
+	int i;
+
+	for (page = 0; page < len; page += MIN_PAGE_SIZE)
+		for (i = 0; i < ARRAY_SIZE(mark_offsets); i++)
+			WRITE_ONCE(*(uint64_t *)(addr + page + mark_offsets[i]), val);
+}
+
+/* What was found must not be found a second time, in the buffer or after it. */
+static void count_marks(uint8_t *buf, size_t len, uint64_t first, unsigned long *counts,
+			int nr)
+{
+	size_t page;
+	uint64_t i;
+	int j;
+
+	for (page = 0; page < len; page += MIN_PAGE_SIZE)
+		for (j = 0; j < ARRAY_SIZE(mark_offsets); j++) {
+			i = *(uint64_t *)(buf + page + mark_offsets[j]) - first;
+			if (i >= nr)
+				continue;
+			counts[i]++;
+			memset(buf + page, 0, MIN_PAGE_SIZE);
+			break;
+		}
+}
+
+void gmem_kcore_count(uint64_t first, unsigned long *counts, int nr)
+{
+	int fd = ASSERT_OK(open(KCORE, O_RDONLY)), i;
+	const size_t chunk = 1ul << 20;
+	uint8_t *buf = ASSERT_OK(malloc(chunk));
+	struct elf64_phdr seg;
+	struct elf64_hdr hdr;
+	uint64_t off;
+	ssize_t len;
+
+	memset(counts, 0, nr * sizeof(*counts));
+	ASSERT_EQ(pread(fd, &hdr, sizeof(hdr), 0), (ssize_t)sizeof(hdr));
+	for (i = 0; i < hdr.e_phnum; i++) {
+		ASSERT_EQ(pread(fd, &seg, sizeof(seg), hdr.e_phoff + i * sizeof(seg)),
+			  (ssize_t)sizeof(seg));
+		if (seg.p_type != PT_LOAD || seg.p_paddr == -1ul)
+			continue;
+		for (off = 0; off < seg.p_memsz; off += len) {
+			len = pread(fd, buf, min(seg.p_memsz - off, (uint64_t)chunk),
+				    seg.p_offset + off);
+			TEST_ASSERT(len > 0, "Cannot read at 0x%lx, errno %d",
+				    (uint64_t)seg.p_paddr + off, errno);
+			count_marks(buf, len, first, counts, nr);
+		}
+	}
+	free(buf);
+	close(fd);
+}
+
 const char *gmem_cannot_corrupt(void)
 {
 	bool can = !access(CORRUPT_PFN, W_OK);
