@@ -7,13 +7,16 @@
  * offline, and whoever tries is told so at once.  Compaction neither moves it nor
  * takes it from page tables, and is in no conversion's way.
  *
+ * Machine: -n -m 1G
  * Timeout: 120
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/sizes.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "guest_memfd_hidden.h"
@@ -205,6 +208,14 @@ static long block_of_guest(uint64_t kind)
 	return gmem_memory_block(pfn);
 }
 
+/* A block with holes, at the end of memory, is refused before anybody looks at it. */
+static void assert_not_offline(long block)
+{
+	int err = take_offline(block, 2);
+
+	TEST_ASSERT(err == EBUSY || err == EINVAL, "Block %ld: errno %d", block, err);
+}
+
 static const char *offline_guest_memory(bool protected, uint64_t kind)
 {
 	const char *skip = kind ? gmem_trace_start() : NULL;
@@ -223,8 +234,8 @@ static const char *offline_guest_memory(bool protected, uint64_t kind)
 		gmem_make_private(fd, 0, size / 2);
 	assert_guest_sees(vcpu, GPA, size, 1);
 	faults = gmem_vm_stat(vm, "gmem_faults");
-	ASSERT_EQ(take_offline(block, 2), EBUSY);
-	ASSERT_EQ(take_offline(block, 2), EBUSY);
+	assert_not_offline(block);
+	assert_not_offline(block);
 	if (protected) {
 		gmem_make_shared(fd, 0, size / 2);
 		assert_host_sees(mem, size, 1);
@@ -249,6 +260,98 @@ static const char *test_offline_hidden(void)
 static const char *test_offline_private(void)
 {
 	return offline_guest_memory(true, 0);
+}
+
+#define LARGE_SIZE	(6 * SZ_64M)
+
+/* A block of node 1 that goes offline, and is online again as ordinary memory. */
+static long movable_block(void)
+{
+	char path[96];
+	long block;
+
+	for (block = 255; block >= 0; block--) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node1/memory%ld/state",
+			 block);
+		if (access(path, W_OK) || take_offline(block, 5))
+			continue;
+		ASSERT_EQ(gmem_write_file(path, "online_kernel"), 0);
+		errno = 0;
+		return block;
+	}
+	errno = 0;
+	return -1;
+}
+
+/* Allocate until one of the pages that are looked at is in @block: its offset. */
+static size_t allocate_in_block(uint8_t *map, long block)
+{
+	size_t start, off;
+
+	for (start = 0; start < LARGE_SIZE; start += SZ_64M) {
+		gmem_fallocate(fd, start, SZ_64M);
+		for (off = start; off < start + SZ_64M; off += SZ_1M) {
+			map[off] = 1;
+			if (gmem_memory_block(gmem_pfn(map + off)) == block)
+				return off;
+		}
+	}
+	return LARGE_SIZE;
+}
+
+/*
+ * One page of guest memory in a block that goes offline without it: it decides.
+ * What else the kernel allocates meanwhile is on another node.
+ */
+static const char *offline_one_page(long block)
+{
+	const char *skip = "no guest memory comes from the block";
+	size_t off;
+	uint8_t *map;
+	int err;
+
+	fd = vm_create_guest_memfd(vm, LARGE_SIZE, GMEM_SHARED);
+	map = gmem_mmap(fd, 0, LARGE_SIZE);
+	ASSERT_OK(gmem_mbind(map, LARGE_SIZE, MPOL_BIND, 2));
+	off = allocate_in_block(map, block);
+	if (off < LARGE_SIZE) {
+		skip = NULL;
+		if (off)
+			gmem_punch(fd, 0, off);
+		gmem_punch(fd, off + page_size, LARGE_SIZE);
+		ASSERT_EQ(take_offline(block, 2), EBUSY);
+		TEST_ASSERT(gmem_pfn(map + off), "The page was taken from the host");
+		gmem_punch(fd, off, page_size);
+		err = take_offline(block, 10);
+		ksft_print_msg("Block %ld without the page: %s\n", block,
+			       err ? strerror(err) : "offline");
+	}
+	ASSERT_OK(munmap(map, LARGE_SIZE));
+	close(fd);
+	return skip;
+}
+
+static const char *test_offline_one_page(void)
+{
+	unsigned long node0 = 1;
+	const char *skip;
+	char path[96];
+	long block;
+
+	if (!gmem_has_node(0) || !gmem_has_node(1))
+		return "the machine has no nodes 0 and 1";
+	block = movable_block();
+	if (block < 0)
+		return "no memory block of node 1 goes offline";
+
+	ASSERT_OK(syscall(SYS_set_mempolicy, MPOL_BIND, &node0, 8 * sizeof(node0)));
+	vm = vm_create_barebones();
+	skip = offline_one_page(block);
+	kvm_vm_free(vm);
+	ASSERT_OK(syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0));
+	block_path(path, sizeof(path), block);
+	gmem_write_file(path, "online");
+	return skip;
 }
 
 /* What is in other blocks decides there; guest memory elsewhere is no obstacle. */
@@ -372,6 +475,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_offline),
 	GMEM_TEST(test_offline_hidden),
 	GMEM_TEST_PROTECTED(test_offline_private),
+	GMEM_TEST(test_offline_one_page),
 	GMEM_TEST(test_offline_other_memory),
 	GMEM_TEST(test_compaction),
 	GMEM_TEST(test_compaction_hidden),
