@@ -186,11 +186,18 @@ static void mark_much_memory(void *arg)
 	}
 }
 
+/* While there is a hidden file, some of such memory goes from one to the next. */
 static const char *test_reuse(void)
 {
+	int fd;
+
+	vm = vm_create_barebones();
+	fd = vm_create_guest_memfd(vm, page_size, GMEM_SHARED | gmem_last_kind());
 	new_marks();
 	gmem_in_child(mark_much_memory, NULL);
 	gmem_in_child(look_at_new_memory, NULL);
+	close(fd);
+	kvm_vm_free(vm);
 	return NULL;
 }
 
