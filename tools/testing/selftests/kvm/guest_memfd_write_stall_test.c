@@ -45,7 +45,7 @@ static struct {
 } slow;
 
 /* How long anything may take that waits for nobody. */
-#define PATIENCE	30
+#define PATIENCE	20
 
 static const char no_userfaultfd[] = "no userfaultfd for faults of the kernel";
 
@@ -190,6 +190,8 @@ static const char *test_slow_source_too_late(void)
 /* A process that stands at its source. */
 static void child_stalls(void *arg)
 {
+	/* If it is in the way of others, they end no earlier than it does. */
+	alarm(PATIENCE);
 	if (!start_slow_writer(*(int *)arg))
 		return;
 	wait_for_reader(0);
