@@ -213,6 +213,37 @@ static const char *test_convert_poison(void)
 	return stop(NULL);
 }
 
+/* The private side of a slot, which the host cannot map. */
+static const char *test_poison_dual_backed(void)
+{
+	const char *skip = gmem_trace_start() ?: gmem_cannot_corrupt();
+
+	if (skip)
+		return skip;
+	fd = start_vm_with_slot(true, 0);
+	gmem_fill(mem, size, 1);
+	vm_make_private(vm, GPA, size);
+	gmem_guest_fill(vcpu, GPA, size, 2);
+	gmem_corrupt(gmem_traced_pfn(GPA + page_size));
+
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault_flags(vcpu, GPA + page_size, EHWPOISON,
+					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
+	vcpu_run_expect_memory_fault_flags(vcpu, GPA + page_size, EHWPOISON,
+					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
+	/* The other memory is good, and conversions change nothing about this one. */
+	vm_make_shared(vm, GPA, size);
+	ASSERT_EQ(gmem_guest_finish(vcpu), *(uint64_t *)(mem + page_size));
+	vm_make_private(vm, GPA, size);
+	assert_guest_sees(vcpu, GPA, page_size, 2);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault_flags(vcpu, GPA + page_size, EHWPOISON,
+					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
+	gmem_punch(fd, page_size, page_size);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
+	return stop(NULL);
+}
+
 static void assert_stays_poisoned(void)
 {
 	ASSERT_EQ(gmem_unpoison(bad_pfn), EBUSY);
@@ -292,6 +323,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_poison_unmapped_page),
 	GMEM_TEST(test_close_with_poison),
 	GMEM_TEST_PROTECTED(test_convert_poison),
+	GMEM_TEST_PROTECTED(test_poison_dual_backed),
 	GMEM_TEST(test_soft_offline),
 	GMEM_TEST(test_compaction),
 	GMEM_TEST(test_unpoison),
