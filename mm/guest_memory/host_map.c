@@ -115,6 +115,24 @@ static vm_fault_t guest_memory_fault_map(struct vm_fault *vmf,
 }
 
 /*
+ * Take the invalidate_lock.  Returns @found, or NULL if it was dropped because
+ * the lock had to be waited for.
+ */
+static struct folio *guest_memory_fault_lock(struct address_space *mapping,
+					     struct folio *found)
+{
+	if (filemap_invalidate_trylock_shared(mapping))
+		return found;
+
+	/* A conversion waits for references to go while it has the lock. */
+	if (found)
+		folio_put(found);
+	filemap_invalidate_lock_shared(mapping);
+
+	return NULL;
+}
+
+/*
  * One try, with what is @found and with *@spare, if there are such: -ENOENT if a
  * spare is missing, and otherwise 0 with the result of the fault in *@result.
  */
@@ -125,7 +143,7 @@ static int guest_memory_fault_try(struct vm_fault *vmf, struct folio *found,
 	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio = ERR_PTR(-EFAULT);
 
-	filemap_invalidate_lock_shared(mapping);
+	found = guest_memory_fault_lock(mapping, found);
 	if (!guest_memory_is_private(inode, vmf->pgoff))
 		folio = guest_memory_get_folio(inode, vmf->pgoff, found, spare);
 	else if (found)

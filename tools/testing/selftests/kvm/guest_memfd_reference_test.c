@@ -297,6 +297,42 @@ static const char *test_process_vm(void)
 
 static bool stop_thread;
 
+static void *touch_thread(void *arg)
+{
+	unsigned long *touched = arg;
+	uint64_t page;
+
+	while (!READ_ONCE(stop_thread)) {
+		for (page = 0; page < NR_PAGES; page++)
+			*touched += gmem_try_read(mem + page * page_size, NULL);
+	}
+	errno = 0;
+	return NULL;
+}
+
+/* Who touches pages waits for the conversion, and is not in its way. */
+static const char *test_touch(void)
+{
+	int fd = start(), i, total = 0;
+	unsigned long touched = 0;
+	pthread_t thread;
+
+	stop_thread = false;
+	pthread_create(&thread, NULL, touch_thread, &touched);
+	for (i = 0; i < 50; i++) {
+		while (__gmem_make_private(fd, 0, size))
+			TEST_ASSERT(errno == EAGAIN && total++ < 10,
+				    "errno %d, EAGAIN %d times", errno, total);
+		gmem_make_shared(fd, 0, size);
+		usleep(1000);
+	}
+	WRITE_ONCE(stop_thread, true);
+	pthread_join(thread, NULL);
+	ksft_print_msg("%lu pages touched, EAGAIN %d times\n", touched, total);
+	stop(fd);
+	return NULL;
+}
+
 static void *copy_thread(void *arg)
 {
 	unsigned long *copied = arg;
@@ -377,6 +413,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_second_process),
 	GMEM_TEST(test_second_mapping),
 	GMEM_TEST(test_process_vm),
+	GMEM_TEST(test_touch),
 	GMEM_TEST(test_transient),
 	GMEM_TEST(test_own_mapping),
 };
