@@ -80,7 +80,12 @@ static vm_fault_t guest_memory_fault_alloc(struct vm_fault *vmf,
 	if (*spare)
 		return 0;
 
-	file = maybe_unlock_mmap_for_io(vmf, NULL);
+	/*
+	 * Not for fixup_user_fault(), whose faults are not interruptible: callers
+	 * start over after a retry, with an error as well, and would loop.
+	 */
+	file = vmf->flags & FAULT_FLAG_INTERRUPTIBLE ?
+	       maybe_unlock_mmap_for_io(vmf, NULL) : NULL;
 	*spare = guest_memory_alloc_folio(inode, index, GUEST_MEMORY_MAKE);
 	if (!file)
 		return *spare ? 0 : guest_memory_fault_error(inode, -ENOMEM);

@@ -111,6 +111,26 @@ static const char *test_no_memory(void)
 	return NULL;
 }
 
+/* The page that cannot be had is one of an ordinary slot on the host's mapping. */
+static const char *test_ordinary_slot(void)
+{
+	uint64_t gpa;
+
+	start();
+	gpa = GPA + total;
+	allocate_all();
+	vm_set_user_memory_region(vm, SLOT + 1, 0, gpa, page_size, map + total - page_size);
+	virt_map(vm, gpa, gpa, 1);
+	gmem_guest_order(vcpu, GMEM_GUEST_WRITE, gpa, 0, 1);
+	alarm(MAX_SECONDS);
+	ASSERT_ERRNO(_vcpu_run(vcpu), EFAULT);
+	alarm(0);
+	gmem_punch(fd, 0, BLOCK);
+	assert_available();
+	stop();
+	return NULL;
+}
+
 /*
  * Take as much memory as can be had without trouble, and give it back but for a
  * page of every block.  Such pages cannot be moved.
@@ -248,6 +268,7 @@ static const char *test_nearest_node(void)
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_nearest_node),
 	GMEM_TEST(test_no_memory),
+	GMEM_TEST(test_ordinary_slot),
 	GMEM_TEST(test_fragmentation),
 	GMEM_TEST(test_policy),
 };
