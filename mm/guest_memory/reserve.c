@@ -224,16 +224,22 @@ static struct page *guest_memory_make(int nid, bool hard)
 	struct page *page;
 	LIST_HEAD(list);
 
+	if (!cpuset_node_allowed(nid, GFP_HIGHUSER))
+		return NULL;
+
 	/* One block will do for many; each costs a flush of all TLBs. */
 	if (mutex_lock_killable(&reserve->making))
 		return NULL;
 
 	page = guest_memory_take(nid);
-	/* What has failed while we waited need not fail again. */
+	/*
+	 * What has failed while we waited need not fail again.  But whoever is
+	 * being killed gives up early, which says nothing about the node.
+	 */
 	if (!page && nr_failed == reserve->nr_failed[hard]) {
 		if (guest_memory_make_blocks(gfp, nid, 1, &list))
 			page = guest_memory_add_blocks(&list, true);
-		else
+		else if (!fatal_signal_pending(current))
 			WRITE_ONCE(reserve->nr_failed[hard], nr_failed + 1);
 	}
 	mutex_unlock(&reserve->making);
