@@ -14,8 +14,8 @@
  *   page cache may show it to a guest or to the host.
  * - A block is zeroed again when it has left the file: what a guest wrote is not
  *   left to the next owner of the memory.  Whoever still has a reference, such
- *   as a device that the page is pinned for, can write to it afterwards; that
- *   is not the guest any more.  A poisoned page is not zeroed, because touching
+ *   as a device that the page is pinned for, or KVM in the middle of an access
+ *   of its own, can write to it afterwards.  A poisoned page is not zeroed, because touching
  *   it would be fatal.  It keeps two references instead, so that it is not freed
  *   with guest data when the poison is cleared: that is refused.
  * - Nothing slow happens under the invalidate_lock: memory is allocated and
@@ -186,7 +186,9 @@ void guest_memory_discard_folio(struct inode *inode, struct folio *folio)
 		return;
 	}
 
-	folio_zero_segment(folio, 0, folio_size(folio));
+	/* A memory error may have hit it while it was in no file. */
+	if (!folio_test_hwpoison(folio))
+		folio_zero_segment(folio, 0, folio_size(folio));
 	folio_put(folio);
 }
 
@@ -253,12 +255,12 @@ struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
 			*spare = NULL;
 			return folio;
 		}
-		if (r != -EEXIST)
-			return ERR_PTR(r);
-
+		/* It will do, also if another would exceed the memory limit. */
 		folio = filemap_get_folio(mapping, index);
 		if (folio)
 			return folio;
+		if (r != -EEXIST)
+			return ERR_PTR(r);
 	} while (*spare);
 
 	return ERR_PTR(-ENOENT);
