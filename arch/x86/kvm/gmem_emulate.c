@@ -62,6 +62,8 @@ bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu)
 	vcpu->arch.gmem_fault = false;
 	/* What the emulator has in its registers will not be used. */
 	vcpu->arch.emulate_regs_need_sync_to_vcpu = false;
+	/* Nor will a store to MMIO that came before, as the first of two pushes. */
+	vcpu->mmio_needed = false;
 	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 	kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(gfn), PAGE_SIZE,
 				      kvm_gmem_is_private(vcpu->kvm, slot, gfn));

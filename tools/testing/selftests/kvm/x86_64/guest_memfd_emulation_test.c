@@ -171,10 +171,61 @@ static const char *test_mmio(void)
 	return NULL;
 }
 
+/* A far call: pushes CS to the page behind SLOT_GPA, and RIP to SLOT_GPA. */
+static void far_call_guest(void)
+{
+	struct {
+		uint64_t rip;
+		uint16_t cs;
+	} __packed to;
+
+	guest_report(1, 0);
+	asm volatile("mov %%cs, %1\n\t"
+		     "leaq 1f(%%rip), %%rax\n\t"
+		     "movq %%rax, %0\n\t"
+		     "movq %%rsp, %%rbx\n\t"
+		     "movq %2, %%rsp\n\t"
+		     FEP "rex64 lcall *(%3)\n"
+		     "1:\n\t"
+		     "movq %%rbx, %%rsp"
+		     : "=m" (to.rip), "=m" (to.cs)
+		     : "r" (SLOT_GPA + MIN_PAGE_SIZE + sizeof(uint64_t)), "D" (&to)
+		     : "rax", "rbx", "memory");
+	guest_report(2, 0);
+}
+
+/* What went to MMIO first is forgotten with the instruction, and comes again. */
+static const char *test_mmio_first(void)
+{
+	struct kvm_run *run;
+
+	create_vm(far_call_guest);
+	virt_map(vm, SLOT_GPA, SLOT_GPA, 2);
+	slot_mem = gmem_anonymous(page_size);
+	vm_set_user_memory_region(vm, SLOT, 0, SLOT_GPA, page_size, slot_mem);
+	make_private();
+	vm_make_private(vm, SLOT_GPA, page_size);
+	expect_fault(KVM_MEMORY_EXIT_FLAG_PRIVATE);
+
+	vm_make_shared(vm, SLOT_GPA, page_size);
+	run = vcpu->run;
+	vcpu_run(vcpu);
+	TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write &&
+		    run->mmio.phys_addr == SLOT_GPA + page_size, "Exit reason %u (%s)",
+		    run->exit_reason, exit_reason_str(run->exit_reason));
+	expect_report(2);
+	TEST_ASSERT(*(uint64_t *)(slot_mem + page_size - 8), "RIP was not pushed");
+	kvm_vm_free(vm);
+	ASSERT_OK(munmap(slot_mem, page_size));
+	slot_mem = NULL;
+	return NULL;
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST(test_repeated),
 	GMEM_TEST(test_closed_file),
 	GMEM_TEST(test_mmio),
+	GMEM_TEST(test_mmio_first),
 };
 
 static void stop_forcing(void)
