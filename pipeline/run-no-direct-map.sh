@@ -21,7 +21,7 @@ out=$share/no-direct-map
 l1_options=(-m 1G)
 limit=800
 l1_limit=1800
-module=$kernel/mm/guest_memory/guest_memory_scan.ko
+module=$kernel/mm/guest_memory/tests/guest_memory_scan.ko
 programs=build/l2/secret$suffix
 
 # compile NAME FLAGS...

@@ -20,7 +20,7 @@
 
 #include <asm/unaligned.h>
 
-#include "hidden.h"
+#include "hidden/hidden.h"
 
 /**
  * struct guest_memory_access - an access to a page that is under way

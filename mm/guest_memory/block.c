@@ -6,7 +6,7 @@
  * the equally aligned range of a file.  This file is the only one that knows
  * where blocks come from and in which sizes; so far they are single pages
  * (order 0), of the buddy allocator or, if the file's memory is to be outside
- * the direct map, of the reserve (reserve.c).
+ * the direct map, of the reserve (hidden/reserve.c).
  *
  * Invariants:
  *
@@ -39,7 +39,7 @@
 #include <linux/swap.h>
 
 #include "../internal.h"
-#include "hidden.h"
+#include "hidden/hidden.h"
 #include "internal.h"
 
 /*

@@ -30,7 +30,7 @@
 #include <linux/statfs.h>
 #include <linux/uaccess.h>
 
-#include "hidden.h"
+#include "hidden/hidden.h"
 #include "internal.h"
 
 static struct kmem_cache *guest_memory_inode_cache __ro_after_init;

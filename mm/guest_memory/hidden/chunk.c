@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest memory outside the direct map: blocks of 2 MiB
+ * Guest memory outside the direct map: chunks of 2 MiB
  *
  * A page without a direct map entry is hidden: no wild or speculative access in
- * the kernel reaches it.  Memory is hidden and comes back in blocks of 2 MiB,
+ * the kernel reaches it.  Memory is hidden and comes back in chunks of 2 MiB,
  * each changed in one go, so that the direct map keeps its large mappings: it
  * is never split into pages on behalf of guest memory.
  *
  * Invariants:
  *
- * - All pages of a block are hidden, no other page is.  A block is made of pages
+ * - All pages of a chunk are hidden, no other page is.  A chunk is made of pages
  *   that nobody has a reference to, and goes when again nobody has: whoever has
  *   a reference to a page may ask whether it is hidden and rely on the answer.
- * - The content of a block is zero when it is made, and when it goes.
- * - A free page of a block has no references, as if it were inside a larger page
+ * - The content of a chunk is zero when it is made, and when it goes.
+ * - A free page of a chunk has no references, as if it were inside a larger page
  *   of the allocator: who finds it by its pfn leaves it alone.
- * - A block with a memory error never comes back.  To map its other pages would
+ * - A chunk with a memory error never comes back.  To map its other pages would
  *   split the mapping, to map it whole would make the bad page reachable.
  */
 #include <linux/gfp.h>
@@ -37,8 +37,8 @@
 
 #include "hidden.h"
 
-/* Blocks by pfn >> GUEST_MEMORY_BLOCK_ORDER. */
-static DEFINE_XARRAY(guest_memory_blocks);
+/* Chunks by pfn >> GUEST_MEMORY_CHUNK_ORDER. */
+static DEFINE_XARRAY(guest_memory_chunks);
 
 /* Was there ever a file with hidden memory? */
 static DEFINE_STATIC_KEY_FALSE(guest_memory_hiding);
@@ -52,23 +52,23 @@ EXPORT_SYMBOL_NS_GPL(guest_memory_can_hide, GUEST_MEMORY);
 bool guest_memory_page_hidden(struct page *page)
 {
 	return static_branch_unlikely(&guest_memory_hiding) &&
-	       guest_memory_find_block(page);
+	       guest_memory_find_chunk(page);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_page_hidden, GUEST_MEMORY);
 
-/* Is a block among the pages from @first to @last? */
-bool guest_memory_has_blocks(unsigned long first, unsigned long last)
+/* Is a chunk among the pages from @first to @last? */
+bool guest_memory_has_chunks(unsigned long first, unsigned long last)
 {
-	unsigned long index = first >> GUEST_MEMORY_BLOCK_ORDER;
+	unsigned long index = first >> GUEST_MEMORY_CHUNK_ORDER;
 
-	return xa_find(&guest_memory_blocks, &index,
-		       last >> GUEST_MEMORY_BLOCK_ORDER, XA_PRESENT);
+	return xa_find(&guest_memory_chunks, &index,
+		       last >> GUEST_MEMORY_CHUNK_ORDER, XA_PRESENT);
 }
 
-struct guest_memory_block *guest_memory_find_block(struct page *page)
+struct guest_memory_chunk *guest_memory_find_chunk(struct page *page)
 {
-	return xa_load(&guest_memory_blocks,
-		       page_to_pfn(page) >> GUEST_MEMORY_BLOCK_ORDER);
+	return xa_load(&guest_memory_chunks,
+		       page_to_pfn(page) >> GUEST_MEMORY_CHUNK_ORDER);
 }
 
 static void guest_memory_init_hiding(struct work_struct *work)
@@ -102,7 +102,7 @@ int guest_memory_start_hiding(void)
 }
 
 /*
- * Blocks cannot be reclaimed, and large pages are given out down to the last
+ * Chunks cannot be reclaimed, and large pages are given out down to the last
  * reserves.  Whoever asks next for a page would then meet the OOM killer, which
  * does not know who has the memory: leave what the host needs to work.
  *
@@ -112,7 +112,7 @@ int guest_memory_start_hiding(void)
  * By node, as si_mem_available() does it for all of them: tasks that are bound to
  * a node have no other.
  */
-static bool guest_memory_room_for_block(int nid)
+static bool guest_memory_room_for_chunk(int nid)
 {
 	struct pglist_data *pgdat = NODE_DATA(nid);
 	long free = 0, file = 0, anon = 0, slab, low = 0;
@@ -140,83 +140,83 @@ static bool guest_memory_room_for_block(int nid)
 	free += file - min(file / 2, low) + slab - min(slab / 2, low);
 
 	return free + min(anon, get_nr_swap_pages()) >
-	       (long)GUEST_MEMORY_BLOCK_PAGES;
+	       (long)GUEST_MEMORY_CHUNK_PAGES;
 }
 
-static struct guest_memory_block *guest_memory_alloc_block(gfp_t gfp, int nid)
+static struct guest_memory_chunk *guest_memory_alloc_chunk(gfp_t gfp, int nid)
 {
-	struct guest_memory_block *block;
+	struct guest_memory_chunk *chunk;
 
-	block = kzalloc(sizeof(*block), GFP_KERNEL | __GFP_NOWARN);
-	if (!block)
+	chunk = kzalloc(sizeof(*chunk), GFP_KERNEL | __GFP_NOWARN);
+	if (!chunk)
 		return NULL;
 
-	block->page = __alloc_pages_node(nid, gfp | __GFP_THISNODE | __GFP_ZERO |
-					 __GFP_NOWARN, GUEST_MEMORY_BLOCK_ORDER);
-	if (!block->page) {
-		kfree(block);
+	chunk->page = __alloc_pages_node(nid, gfp | __GFP_THISNODE | __GFP_ZERO |
+					 __GFP_NOWARN, GUEST_MEMORY_CHUNK_ORDER);
+	if (!chunk->page) {
+		kfree(chunk);
 		return NULL;
 	}
 
-	INIT_LIST_HEAD(&block->node);
-	bitmap_fill(block->free, GUEST_MEMORY_BLOCK_PAGES);
-	block->nr_free = GUEST_MEMORY_BLOCK_PAGES;
+	INIT_LIST_HEAD(&chunk->node);
+	bitmap_fill(chunk->free, GUEST_MEMORY_CHUNK_PAGES);
+	chunk->nr_free = GUEST_MEMORY_CHUNK_PAGES;
 
-	return block;
+	return chunk;
 }
 
-static void guest_memory_free_block(struct guest_memory_block *block)
+static void guest_memory_free_chunk(struct guest_memory_chunk *chunk)
 {
-	__free_pages(block->page, GUEST_MEMORY_BLOCK_ORDER);
-	kfree(block);
+	__free_pages(chunk->page, GUEST_MEMORY_CHUNK_ORDER);
+	kfree(chunk);
 }
 
-/* Is some page of the block broken? */
-static bool guest_memory_block_poisoned(const struct guest_memory_block *block)
+/* Is some page of the chunk broken? */
+static bool guest_memory_chunk_poisoned(const struct guest_memory_chunk *chunk)
 {
 	unsigned int i;
 
-	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++)
-		if (PageHWPoison(block->page + i))
+	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++)
+		if (PageHWPoison(chunk->page + i))
 			return true;
 
 	return false;
 }
 
-static bool guest_memory_hide_block(struct guest_memory_block *block)
+static bool guest_memory_hide_chunk(struct guest_memory_chunk *chunk)
 {
-	unsigned long index = page_to_pfn(block->page) >>
-			      GUEST_MEMORY_BLOCK_ORDER;
+	unsigned long index = page_to_pfn(chunk->page) >>
+			      GUEST_MEMORY_CHUNK_ORDER;
 
-	if (xa_is_err(xa_store(&guest_memory_blocks, index, block, GFP_KERNEL)))
+	if (xa_is_err(xa_store(&guest_memory_chunks, index, chunk, GFP_KERNEL)))
 		return false;
 
-	if (!set_direct_map_range_noflush(block->page, GUEST_MEMORY_BLOCK_PAGES,
+	if (!set_direct_map_range_noflush(chunk->page, GUEST_MEMORY_CHUNK_PAGES,
 					  false)) {
 		/* Who looks at pages by their pfn may have a reference. */
-		while (!page_ref_freeze(block->page, 1))
+		while (!page_ref_freeze(chunk->page, 1))
 			cond_resched();
 		return true;
 	}
 
 	/* Nothing to flush, whatever was changed meanwhile. */
-	set_direct_map_range_noflush(block->page, GUEST_MEMORY_BLOCK_PAGES,
+	set_direct_map_range_noflush(chunk->page, GUEST_MEMORY_CHUNK_PAGES,
 				     true);
-	xa_erase(&guest_memory_blocks, index);
+	xa_erase(&guest_memory_chunks, index);
 
 	return false;
 }
 
-/* No stale translation may lead to the blocks of @list. */
-static void guest_memory_flush_blocks(struct list_head *list)
+/* No stale translation may lead to the chunks of @list. */
+static void guest_memory_flush_chunks(struct list_head *list)
 {
-	struct guest_memory_block *block;
+	struct guest_memory_chunk *chunk;
 	unsigned long addr, start = ULONG_MAX, end = 0;
 
-	list_for_each_entry(block, list, node) {
-		addr = (unsigned long)page_address(block->page);
+	list_for_each_entry(chunk, list, node) {
+		addr = (unsigned long)page_address(chunk->page);
 		start = min(start, addr);
-		end = max(end, addr + GUEST_MEMORY_BLOCK_SIZE);
+		end = max(end, addr + GUEST_MEMORY_CHUNK_SIZE);
 	}
 
 	/* Who had the memory before may have mapped it elsewhere. */
@@ -224,51 +224,51 @@ static void guest_memory_flush_blocks(struct list_head *list)
 	flush_tlb_kernel_range(start, end);
 }
 
-unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, unsigned int nr,
+unsigned int guest_memory_make_chunks(gfp_t gfp, int nid, unsigned int nr,
 				      struct list_head *list)
 {
-	struct guest_memory_block *block;
+	struct guest_memory_chunk *chunk;
 	unsigned int made;
 
 	for (made = 0; made < nr; made++) {
-		if (!guest_memory_room_for_block(nid))
+		if (!guest_memory_room_for_chunk(nid))
 			break;
 
-		block = guest_memory_alloc_block(gfp, nid);
-		if (!block)
+		chunk = guest_memory_alloc_chunk(gfp, nid);
+		if (!chunk)
 			break;
 
-		if (!guest_memory_hide_block(block)) {
-			guest_memory_free_block(block);
+		if (!guest_memory_hide_chunk(chunk)) {
+			guest_memory_free_chunk(chunk);
 			break;
 		}
-		list_add_tail(&block->node, list);
+		list_add_tail(&chunk->node, list);
 	}
 
 	if (made)
-		guest_memory_flush_blocks(list);
+		guest_memory_flush_chunks(list);
 
 	return made;
 }
 
-bool guest_memory_drop_block(struct guest_memory_block *block)
+bool guest_memory_drop_chunk(struct guest_memory_chunk *chunk)
 {
-	if (guest_memory_block_poisoned(block))
+	if (guest_memory_chunk_poisoned(chunk))
 		return false;
 
 	/*
 	 * Cannot fail: what was changed as a whole needs no memory.  If it does,
-	 * some pages are no longer hidden, and the block is of no use.
+	 * some pages are no longer hidden, and the chunk is of no use.
 	 */
-	if (WARN_ON_ONCE(set_direct_map_range_noflush(block->page,
-						      GUEST_MEMORY_BLOCK_PAGES,
+	if (WARN_ON_ONCE(set_direct_map_range_noflush(chunk->page,
+						      GUEST_MEMORY_CHUNK_PAGES,
 						      true)))
 		return true;
 
-	xa_erase(&guest_memory_blocks,
-		 page_to_pfn(block->page) >> GUEST_MEMORY_BLOCK_ORDER);
-	page_ref_unfreeze(block->page, 1);
-	guest_memory_free_block(block);
+	xa_erase(&guest_memory_chunks,
+		 page_to_pfn(chunk->page) >> GUEST_MEMORY_CHUNK_ORDER);
+	page_ref_unfreeze(chunk->page, 1);
+	guest_memory_free_chunk(chunk);
 
 	return true;
 }

@@ -2,24 +2,24 @@
 /*
  * Guest memory outside the direct map: the reserve of each node
  *
- * Pages for files come out of blocks that are hidden already.  Taking a page
+ * Pages for files come out of chunks that are hidden already.  Taking a page
  * needs neither a change of the direct map nor a flush of TLBs; those are paid
- * once for a block, and by a worker for several blocks, while there are files
+ * once for a chunk, and by a worker for several chunks, while there are files
  * that may need them.
  *
  * Invariants:
  *
- * - A block with free pages only is idle and counted.  One with some free pages
+ * - A chunk with free pages only is idle and counted.  One with some free pages
  *   is partial, and used up before an idle one is begun.  A full one is on no
  *   list, the pages know it by their pfn.
- * - A block with a lost page is never idle again: it does not come back.
- * - At most GUEST_MEMORY_RESERVE_HIGH blocks of a node are idle, and none when
+ * - A chunk with a lost page is never idle again: it does not come back.
+ * - At most GUEST_MEMORY_RESERVE_HIGH chunks of a node are idle, and none when
  *   there is no file.  Memory pressure takes them as well.
  *
- * - A page of the right node is better than one that is ready: blocks of other
+ * - A page of the right node is better than one that is ready: chunks of other
  *   nodes are for all pages to come, not for one.
  *
- * The lock of a reserve is the innermost one.  The mutex is held while a block is
+ * The lock of a reserve is the innermost one.  The mutex is held while a chunk is
  * made by somebody who needs a page; it is taken without other locks of ours.
  */
 #include <linux/cpuset.h>
@@ -38,34 +38,34 @@
 #include <linux/suspend.h>
 #include <linux/workqueue.h>
 
+#include "../internal.h"
 #include "hidden.h"
-#include "internal.h"
 
-/* Idle blocks of a node: the worker fills up from LOW to BATCH. */
+/* Idle chunks of a node: the worker fills up from LOW to BATCH. */
 #define GUEST_MEMORY_RESERVE_LOW	2U
 #define GUEST_MEMORY_RESERVE_BATCH	8U
 #define GUEST_MEMORY_RESERVE_HIGH	16UL
 
 /**
- * struct guest_memory_reserve - the blocks of a node that have free pages
- * @lock:	guards everything here, and the blocks of the node
- * @partial:	blocks with some free pages
- * @idle:	blocks with free pages only
+ * struct guest_memory_reserve - the chunks of a node that have free pages
+ * @lock:	guards everything here, and the chunks of the node
+ * @partial:	chunks with some free pages
+ * @idle:	chunks with free pages only
  * @nr_idle:	length of @idle
- * @nr_blocks:	all blocks of the node
+ * @nr_chunks:	all chunks of the node
  * @nr_free:	free pages in all of them
  * @nr_lost:	lost pages in all of them
- * @refill:	makes new blocks
- * @making:	held by whoever makes a block because there is no free page
+ * @refill:	makes new chunks
+ * @making:	held by whoever makes a chunk because there is no free page
  * @nr_failed:	how often that failed, without and with all efforts; guarded by
  *		@making
  */
 struct guest_memory_reserve {
-	spinlock_t lock;		/* of all that follows, and of blocks */
+	spinlock_t lock;		/* of all that follows, and of chunks */
 	struct list_head partial;
 	struct list_head idle;
 	unsigned int nr_idle;
-	unsigned long nr_blocks;
+	unsigned long nr_chunks;
 	unsigned long nr_free;
 	unsigned long nr_lost;
 	struct work_struct refill;
@@ -89,75 +89,75 @@ static struct guest_memory_reserve *guest_memory_reserve_of(struct page *page)
 	return &guest_memory_reserves[page_to_nid(page)];
 }
 
-/* A block gained or lost free pages: put it where it belongs. */
-static void guest_memory_sort_block(struct guest_memory_reserve *reserve,
-				    struct guest_memory_block *block,
+/* A chunk gained or lost free pages: put it where it belongs. */
+static void guest_memory_sort_chunk(struct guest_memory_reserve *reserve,
+				    struct guest_memory_chunk *chunk,
 				    unsigned int old_free)
 {
 	lockdep_assert_held(&reserve->lock);
 
-	if (old_free == GUEST_MEMORY_BLOCK_PAGES)
+	if (old_free == GUEST_MEMORY_CHUNK_PAGES)
 		reserve->nr_idle--;
-	reserve->nr_free += block->nr_free;
+	reserve->nr_free += chunk->nr_free;
 	reserve->nr_free -= old_free;
 
-	if (block->nr_free == GUEST_MEMORY_BLOCK_PAGES) {
-		list_move(&block->node, &reserve->idle);
+	if (chunk->nr_free == GUEST_MEMORY_CHUNK_PAGES) {
+		list_move(&chunk->node, &reserve->idle);
 		reserve->nr_idle++;
-	} else if (!block->nr_free) {
-		list_del_init(&block->node);
-	} else if (!old_free || old_free == GUEST_MEMORY_BLOCK_PAGES) {
-		list_move(&block->node, &reserve->partial);
+	} else if (!chunk->nr_free) {
+		list_del_init(&chunk->node);
+	} else if (!old_free || old_free == GUEST_MEMORY_CHUNK_PAGES) {
+		list_move(&chunk->node, &reserve->partial);
 	}
 }
 
-/* A broken page was found among the free ones of @block. */
+/* A broken page was found among the free ones of @chunk. */
 static void guest_memory_lose_free(struct guest_memory_reserve *reserve,
-				   struct guest_memory_block *block,
+				   struct guest_memory_chunk *chunk,
 				   unsigned int i)
 {
-	__clear_bit(i, block->free);
-	guest_memory_sort_block(reserve, block, block->nr_free--);
-	block->nr_lost++;
+	__clear_bit(i, chunk->free);
+	guest_memory_sort_chunk(reserve, chunk, chunk->nr_free--);
+	chunk->nr_lost++;
 	reserve->nr_lost++;
 }
 
-/* Take a free page out of @block, or NULL if what looked free is broken. */
+/* Take a free page out of @chunk, or NULL if what looked free is broken. */
 static struct page *guest_memory_take_page(struct guest_memory_reserve *reserve,
-					   struct guest_memory_block *block)
+					   struct guest_memory_chunk *chunk)
 {
-	unsigned int i = find_first_bit(block->free, GUEST_MEMORY_BLOCK_PAGES);
-	struct page *page = block->page + i;
+	unsigned int i = find_first_bit(chunk->free, GUEST_MEMORY_CHUNK_PAGES);
+	struct page *page = chunk->page + i;
 
 	lockdep_assert_held(&reserve->lock);
 
 	if (unlikely(PageHWPoison(page))) {
-		guest_memory_lose_free(reserve, block, i);
+		guest_memory_lose_free(reserve, chunk, i);
 		return NULL;
 	}
 
-	__clear_bit(i, block->free);
-	guest_memory_sort_block(reserve, block, block->nr_free--);
+	__clear_bit(i, chunk->free);
+	guest_memory_sort_chunk(reserve, chunk, chunk->nr_free--);
 	page_ref_unfreeze(page, 1);
 
 	return page;
 }
 
-/* Publish new blocks, of any node.  Whoever wants to gets a page first. */
-static struct page *guest_memory_add_blocks(struct list_head *list, bool take)
+/* Publish new chunks, of any node.  Whoever wants to gets a page first. */
+static struct page *guest_memory_add_chunks(struct list_head *list, bool take)
 {
 	struct guest_memory_reserve *reserve;
-	struct guest_memory_block *block, *next;
+	struct guest_memory_chunk *chunk, *next;
 	struct page *page = NULL;
 
-	list_for_each_entry_safe(block, next, list, node) {
-		reserve = guest_memory_reserve_of(block->page);
+	list_for_each_entry_safe(chunk, next, list, node) {
+		reserve = guest_memory_reserve_of(chunk->page);
 
 		spin_lock(&reserve->lock);
-		reserve->nr_blocks++;
-		guest_memory_sort_block(reserve, block, 0);
-		while (take && !page && block->nr_free)
-			page = guest_memory_take_page(reserve, block);
+		reserve->nr_chunks++;
+		guest_memory_sort_chunk(reserve, chunk, 0);
+		while (take && !page && chunk->nr_free)
+			page = guest_memory_take_page(reserve, chunk);
 		spin_unlock(&reserve->lock);
 	}
 
@@ -168,7 +168,7 @@ static struct page *guest_memory_add_blocks(struct list_head *list, bool take)
 static struct page *guest_memory_take(int nid)
 {
 	struct guest_memory_reserve *reserve = &guest_memory_reserves[nid];
-	struct guest_memory_block *block;
+	struct guest_memory_chunk *chunk;
 	struct page *page = NULL;
 	struct list_head *list;
 	bool low = true;
@@ -180,14 +180,14 @@ static struct page *guest_memory_take(int nid)
 	while (!page) {
 		list = list_empty(&reserve->partial) ? &reserve->idle :
 						       &reserve->partial;
-		block = list_first_entry_or_null(list, struct guest_memory_block,
+		chunk = list_first_entry_or_null(list, struct guest_memory_chunk,
 						 node);
-		if (!block)
+		if (!chunk)
 			break;
-		/* To look once a block is enough. */
+		/* To look once a chunk is enough. */
 		low = list == &reserve->idle &&
 		      reserve->nr_idle <= GUEST_MEMORY_RESERVE_LOW;
-		page = guest_memory_take_page(reserve, block);
+		page = guest_memory_take_page(reserve, chunk);
 	}
 	spin_unlock(&reserve->lock);
 
@@ -212,7 +212,7 @@ static struct page *guest_memory_take_any(const nodemask_t *nodes)
 }
 
 /*
- * A page of a new block of node @nid, unless one has become free meanwhile.  Where
+ * A page of a new chunk of node @nid, unless one has become free meanwhile.  Where
  * @hard is false, without reclaim.
  */
 static struct page *guest_memory_make(int nid, bool hard)
@@ -227,7 +227,7 @@ static struct page *guest_memory_make(int nid, bool hard)
 	if (!cpuset_node_allowed(nid, GFP_HIGHUSER))
 		return NULL;
 
-	/* One block will do for many; each costs a flush of all TLBs. */
+	/* One chunk will do for many; each costs a flush of all TLBs. */
 	if (mutex_lock_killable(&reserve->making))
 		return NULL;
 
@@ -237,8 +237,8 @@ static struct page *guest_memory_make(int nid, bool hard)
 	 * being killed gives up early, which says nothing about the node.
 	 */
 	if (!page && nr_failed == reserve->nr_failed[hard]) {
-		if (guest_memory_make_blocks(gfp, nid, 1, &list))
-			page = guest_memory_add_blocks(&list, true);
+		if (guest_memory_make_chunks(gfp, nid, 1, &list))
+			page = guest_memory_add_chunks(&list, true);
 		else if (!fatal_signal_pending(current))
 			WRITE_ONCE(reserve->nr_failed[hard], nr_failed + 1);
 	}
@@ -247,7 +247,7 @@ static struct page *guest_memory_make(int nid, bool hard)
 	return page;
 }
 
-/* A page of a new block of any of @nodes, the nearest to @nid first. */
+/* A page of a new chunk of any of @nodes, the nearest to @nid first. */
 static struct page *guest_memory_make_any(int nid, nodemask_t *nodes)
 {
 	struct zonelist *zonelist = node_zonelist(nid, GFP_HIGHUSER);
@@ -311,75 +311,75 @@ struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
 	return guest_memory_alloc_slow(nid, nodes, effort);
 }
 
-/* How many blocks of a node may be idle. */
+/* How many chunks of a node may be idle. */
 static unsigned int guest_memory_reserve_high(int nid)
 {
 	if (!atomic_read(&guest_memory_hidden_files))
 		return 0;
 
 	return min(GUEST_MEMORY_RESERVE_HIGH,
-		   node_present_pages(nid) >> (GUEST_MEMORY_BLOCK_ORDER + 6));
+		   node_present_pages(nid) >> (GUEST_MEMORY_CHUNK_ORDER + 6));
 }
 
-/* Take an idle block off the reserve if there are more than @keep. */
-static struct guest_memory_block *
+/* Take an idle chunk off the reserve if there are more than @keep. */
+static struct guest_memory_chunk *
 guest_memory_take_idle(struct guest_memory_reserve *reserve, unsigned int keep)
 {
-	struct guest_memory_block *block = NULL;
+	struct guest_memory_chunk *chunk = NULL;
 
 	spin_lock(&reserve->lock);
 	if (reserve->nr_idle > keep) {
-		block = list_last_entry(&reserve->idle,
-					struct guest_memory_block, node);
-		list_del_init(&block->node);
+		chunk = list_last_entry(&reserve->idle,
+					struct guest_memory_chunk, node);
+		list_del_init(&chunk->node);
 		reserve->nr_idle--;
-		reserve->nr_blocks--;
-		reserve->nr_free -= GUEST_MEMORY_BLOCK_PAGES;
+		reserve->nr_chunks--;
+		reserve->nr_free -= GUEST_MEMORY_CHUNK_PAGES;
 	}
 	spin_unlock(&reserve->lock);
 
-	return block;
+	return chunk;
 }
 
 /*
- * A block that cannot be given back: find out which pages are broken.  It is not
+ * A chunk that cannot be given back: find out which pages are broken.  It is not
  * idle any more then, and is not met again by guest_memory_trim().
  */
 static void guest_memory_return_idle(struct guest_memory_reserve *reserve,
-				     struct guest_memory_block *block)
+				     struct guest_memory_chunk *chunk)
 {
 	unsigned int i;
 
 	spin_lock(&reserve->lock);
-	reserve->nr_blocks++;
-	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++) {
-		if (!PageHWPoison(block->page + i))
+	reserve->nr_chunks++;
+	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++) {
+		if (!PageHWPoison(chunk->page + i))
 			continue;
-		__clear_bit(i, block->free);
-		block->nr_free--;
-		block->nr_lost++;
+		__clear_bit(i, chunk->free);
+		chunk->nr_free--;
+		chunk->nr_lost++;
 		reserve->nr_lost++;
 	}
-	guest_memory_sort_block(reserve, block, 0);
+	guest_memory_sort_chunk(reserve, chunk, 0);
 	spin_unlock(&reserve->lock);
 }
 
-/* Give idle blocks back until @keep are left, at most @nr. */
+/* Give idle chunks back until @keep are left, at most @nr. */
 static unsigned long guest_memory_trim(struct guest_memory_reserve *reserve,
 				       unsigned int keep, unsigned long nr)
 {
-	struct guest_memory_block *block;
+	struct guest_memory_chunk *chunk;
 	unsigned long done = 0;
 
 	while (done < nr) {
-		block = guest_memory_take_idle(reserve, keep);
-		if (!block)
+		chunk = guest_memory_take_idle(reserve, keep);
+		if (!chunk)
 			break;
 
-		if (guest_memory_drop_block(block))
+		if (guest_memory_drop_chunk(chunk))
 			done++;
 		else
-			guest_memory_return_idle(reserve, block);
+			guest_memory_return_idle(reserve, chunk);
 		cond_resched();
 	}
 
@@ -390,7 +390,7 @@ static unsigned long guest_memory_trim(struct guest_memory_reserve *reserve,
 void guest_memory_reserve_free(struct page **pages, unsigned int nr)
 {
 	struct guest_memory_reserve *reserve;
-	struct guest_memory_block *block;
+	struct guest_memory_chunk *chunk;
 	unsigned int i;
 	unsigned int high;
 
@@ -398,12 +398,12 @@ void guest_memory_reserve_free(struct page **pages, unsigned int nr)
 		VM_WARN_ON_ONCE_PAGE(page_ref_count(pages[i]), pages[i]);
 
 		reserve = guest_memory_reserve_of(pages[i]);
-		block = guest_memory_find_block(pages[i]);
+		chunk = guest_memory_find_chunk(pages[i]);
 		high = guest_memory_reserve_high(page_to_nid(pages[i]));
 
 		spin_lock(&reserve->lock);
-		__set_bit(pages[i] - block->page, block->free);
-		guest_memory_sort_block(reserve, block, block->nr_free++);
+		__set_bit(pages[i] - chunk->page, chunk->free);
+		guest_memory_sort_chunk(reserve, chunk, chunk->nr_free++);
 		spin_unlock(&reserve->lock);
 
 		if (READ_ONCE(reserve->nr_idle) > high)
@@ -417,7 +417,7 @@ void guest_memory_reserve_lose(struct page *page)
 	struct guest_memory_reserve *reserve = guest_memory_reserve_of(page);
 
 	spin_lock(&reserve->lock);
-	guest_memory_find_block(page)->nr_lost++;
+	guest_memory_find_chunk(page)->nr_lost++;
 	reserve->nr_lost++;
 	spin_unlock(&reserve->lock);
 }
@@ -435,9 +435,9 @@ static void guest_memory_refill(struct work_struct *work)
 	if (idle > high)
 		guest_memory_trim(reserve, high, ULONG_MAX);
 	else if (idle < want &&
-		 guest_memory_make_blocks(GFP_HIGHUSER | __GFP_NORETRY, nid,
+		 guest_memory_make_chunks(GFP_HIGHUSER | __GFP_NORETRY, nid,
 					  want - idle, &list))
-		guest_memory_add_blocks(&list, false);
+		guest_memory_add_chunks(&list, false);
 }
 
 /*
@@ -478,7 +478,7 @@ void guest_memory_reserve_put(void)
 bool guest_memory_hidden_active(void)
 {
 	return atomic_read(&guest_memory_hidden_files) ||
-	       guest_memory_has_blocks(0, ULONG_MAX);
+	       guest_memory_has_chunks(0, ULONG_MAX);
 }
 
 static void guest_memory_trim_all(void)
@@ -515,7 +515,7 @@ static int guest_memory_pm_notify(struct notifier_block *nb,
 		WRITE_ONCE(guest_memory_hibernating, true);
 		/* Pairs with guest_memory_reserve_get(). */
 		smp_mb();
-		/* The worker may still be making blocks for a file that is gone. */
+		/* The worker may still be making chunks for a file that is gone. */
 		for_each_node_state(nid, N_MEMORY)
 			flush_work(&guest_memory_reserves[nid].refill);
 		if (!atomic_read(&guest_memory_hidden_files))
@@ -535,7 +535,7 @@ static int guest_memory_pm_notify(struct notifier_block *nb,
 }
 
 /*
- * Free pages of blocks look like pages that are about to be freed.  Whoever
+ * Free pages of chunks look like pages that are about to be freed.  Whoever
  * wants to take memory offline would wait for them, and for ever.
  */
 static int guest_memory_going_offline(struct notifier_block *nb,
@@ -548,7 +548,7 @@ static int guest_memory_going_offline(struct notifier_block *nb,
 
 	guest_memory_trim_all();
 
-	return guest_memory_has_blocks(range->start_pfn,
+	return guest_memory_has_chunks(range->start_pfn,
 				       range->start_pfn + range->nr_pages - 1) ?
 	       NOTIFY_BAD : NOTIFY_OK;
 }
@@ -558,24 +558,24 @@ static unsigned long guest_memory_count_idle(struct shrinker *shrinker,
 {
 	unsigned long nr = READ_ONCE(guest_memory_reserves[sc->nid].nr_idle);
 
-	return nr ? nr * GUEST_MEMORY_BLOCK_PAGES : SHRINK_EMPTY;
+	return nr ? nr * GUEST_MEMORY_CHUNK_PAGES : SHRINK_EMPTY;
 }
 
 static unsigned long guest_memory_shrink_idle(struct shrinker *shrinker,
 					      struct shrink_control *sc)
 {
 	unsigned long nr = DIV_ROUND_UP(sc->nr_to_scan,
-					GUEST_MEMORY_BLOCK_PAGES);
+					GUEST_MEMORY_CHUNK_PAGES);
 
 	nr = guest_memory_trim(&guest_memory_reserves[sc->nid], 0, nr);
-	return nr ? nr * GUEST_MEMORY_BLOCK_PAGES : SHRINK_STOP;
+	return nr ? nr * GUEST_MEMORY_CHUNK_PAGES : SHRINK_STOP;
 }
 
 static struct shrinker guest_memory_shrinker = {
 	.count_objects	= guest_memory_count_idle,
 	.scan_objects	= guest_memory_shrink_idle,
 	.seeks		= DEFAULT_SEEKS,
-	.batch		= GUEST_MEMORY_BLOCK_PAGES,
+	.batch		= GUEST_MEMORY_CHUNK_PAGES,
 	.flags		= SHRINKER_NUMA_AWARE,
 };
 
@@ -588,8 +588,8 @@ static int guest_memory_reserve_show(struct seq_file *m, void *unused)
 		reserve = &guest_memory_reserves[nid];
 
 		spin_lock(&reserve->lock);
-		seq_printf(m, "node %d: blocks %lu idle %u free %lu lost %lu\n",
-			   nid, reserve->nr_blocks, reserve->nr_idle,
+		seq_printf(m, "node %d: chunks %lu idle %u free %lu lost %lu\n",
+			   nid, reserve->nr_chunks, reserve->nr_idle,
 			   reserve->nr_free, reserve->nr_lost);
 		spin_unlock(&reserve->lock);
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for guest memory outside the direct map: blocks, windows, accesses,
+ * KUnit tests for guest memory outside the direct map: chunks, windows, accesses,
  * and pages on their way back
  *
  * Like access.c, this file is not instrumented.
@@ -19,8 +19,8 @@
 
 #include <asm/tlbflush.h>
 
-#include "hidden.h"
-#include "internal.h"
+#include "../hidden/hidden.h"
+#include "../internal.h"
 
 static bool readable(const void *addr)
 {
@@ -48,7 +48,7 @@ static bool window_readable(void *addr)
 	return found;
 }
 
-static struct guest_memory_block *hidden_block(struct kunit *test)
+static struct guest_memory_chunk *hidden_chunk(struct kunit *test)
 {
 	LIST_HEAD(list);
 
@@ -56,33 +56,33 @@ static struct guest_memory_block *hidden_block(struct kunit *test)
 		kunit_skip(test, "this machine cannot hide memory");
 
 	KUNIT_ASSERT_EQ(test, 0, guest_memory_start_hiding());
-	KUNIT_ASSERT_EQ(test, 1, guest_memory_make_blocks(GFP_KERNEL,
+	KUNIT_ASSERT_EQ(test, 1, guest_memory_make_chunks(GFP_KERNEL,
 							  numa_mem_id(),
 							  1, &list));
 
-	return list_first_entry(&list, struct guest_memory_block, node);
+	return list_first_entry(&list, struct guest_memory_chunk, node);
 }
 
-/* What every page of a block says about itself, one way or the other. */
-static void check_block(struct kunit *test, struct page *page, bool hidden)
+/* What every page of a chunk says about itself, one way or the other. */
+static void check_chunk(struct kunit *test, struct page *page, bool hidden)
 {
 	unsigned int i;
 
-	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++, page++) {
+	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++, page++) {
 		KUNIT_EXPECT_EQ(test, hidden, !kernel_page_present(page));
 		KUNIT_EXPECT_EQ(test, hidden, !readable(page_address(page)));
 	}
 }
 
 /* Out of the direct map, written to through windows, and back with that. */
-static void test_block(struct kunit *test)
+static void test_chunk(struct kunit *test)
 {
-	struct guest_memory_block *block = hidden_block(test);
-	unsigned int i, nr = GUEST_MEMORY_BLOCK_PAGES;
-	struct page *page = block->page;
+	struct guest_memory_chunk *chunk = hidden_chunk(test);
+	unsigned int i, nr = GUEST_MEMORY_CHUNK_PAGES;
+	struct page *page = chunk->page;
 	u64 val;
 
-	check_block(test, page, true);
+	check_chunk(test, page, true);
 	KUNIT_EXPECT_FALSE(test, guest_memory_page_hidden(page - 1));
 	KUNIT_EXPECT_FALSE(test, guest_memory_page_hidden(page + nr));
 
@@ -94,14 +94,14 @@ static void test_block(struct kunit *test)
 	}
 
 	KUNIT_EXPECT_EQ(test, 0, set_direct_map_range_noflush(page, nr, true));
-	check_block(test, page, false);
+	check_chunk(test, page, false);
 	for (i = 0; i < nr; i++) {
 		val = *(u64 *)(page_address(page + i + 1) - sizeof(val));
 		KUNIT_EXPECT_EQ(test, i + 1, val);
 		clear_page(page_address(page + i));
 	}
 
-	KUNIT_EXPECT_TRUE(test, guest_memory_drop_block(block));
+	KUNIT_EXPECT_TRUE(test, guest_memory_drop_chunk(chunk));
 	KUNIT_EXPECT_FALSE(test, guest_memory_page_hidden(page));
 }
 
@@ -135,17 +135,17 @@ static void *number_pages(struct kunit *test, struct page **pages,
 static void test_window(struct kunit *test)
 {
 	const unsigned int nr = GUEST_MEMORY_WINDOW_PAGES;
-	struct guest_memory_block *block = hidden_block(test);
+	struct guest_memory_chunk *chunk = hidden_chunk(test);
 	struct page *pages[GUEST_MEMORY_WINDOW_PAGES];
 	unsigned int i;
 	void *addr;
 	u64 val;
 
-	BUILD_BUG_ON(GUEST_MEMORY_WINDOW_PAGES > GUEST_MEMORY_BLOCK_PAGES);
+	BUILD_BUG_ON(GUEST_MEMORY_WINDOW_PAGES > GUEST_MEMORY_CHUNK_PAGES);
 
 	/* Pages in any order, and the same addresses for other ones at once. */
 	for (i = 0; i < nr; i++)
-		pages[i] = block->page + nr - 1 - i;
+		pages[i] = chunk->page + nr - 1 - i;
 	addr = number_pages(test, pages, nr, 100);
 	for (i = 0; i < nr; i++)
 		KUNIT_EXPECT_FALSE(test, readable(addr + i * PAGE_SIZE));
@@ -163,7 +163,7 @@ static void test_window(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, val);
 	}
 
-	KUNIT_EXPECT_TRUE(test, guest_memory_drop_block(block));
+	KUNIT_EXPECT_TRUE(test, guest_memory_drop_chunk(chunk));
 }
 
 /* One access, at any alignment of either side, changes what it should. */
@@ -194,7 +194,7 @@ static void check_access(struct kunit *test, struct page *page, unsigned int len
 static void test_access(struct kunit *test)
 {
 	static const unsigned int lens[] = { 1, 2, 3, 4, 7, 8, 9 };
-	struct guest_memory_block *block = hidden_block(test);
+	struct guest_memory_chunk *chunk = hidden_chunk(test);
 	unsigned int i, to, from;
 	struct page *page;
 
@@ -204,14 +204,14 @@ static void test_access(struct kunit *test)
 		for (to = 0; to < 9; to++) {
 			for (from = 0; from < 9; from++) {
 				check_access(test, page, lens[i], to, from);
-				check_access(test, block->page, lens[i], to,
+				check_access(test, chunk->page, lens[i], to,
 					     from);
 			}
 		}
 	}
 	__free_page(page);
-	guest_memory_zero_hidden(&block->page, 1);
-	KUNIT_EXPECT_TRUE(test, guest_memory_drop_block(block));
+	guest_memory_zero_hidden(&chunk->page, 1);
+	KUNIT_EXPECT_TRUE(test, guest_memory_drop_chunk(chunk));
 }
 
 #define NR_LEAVING	40
@@ -255,7 +255,7 @@ static void test_leaving(struct kunit *test)
 }
 
 static struct kunit_case guest_memory_hidden_cases[] = {
-	KUNIT_CASE(test_block),
+	KUNIT_CASE(test_chunk),
 	KUNIT_CASE(test_window),
 	KUNIT_CASE(test_access),
 	KUNIT_CASE(test_leaving),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest memory outside the direct map: pages on the way back to their block
+ * Guest memory outside the direct map: pages on the way back to their chunk
  *
  * The page allocator must never get a hidden page.  So a page that leaves its
  * file keeps references, ours, and is freed here: taken off the LRU list,
- * uncharged, zeroed, and then a free page of its block.
+ * uncharged, zeroed, and then a free page of its chunk.
  *
  * Invariants:
  *
@@ -31,9 +31,9 @@
 #include <linux/swap.h>
 #include <linux/workqueue.h>
 
+#include "../../internal.h"
 #include "../internal.h"
 #include "hidden.h"
-#include "internal.h"
 
 /* How long to wait for references of others to go: 20 ms, then ever longer. */
 #define GUEST_MEMORY_COLLECT_DELAY	DIV_ROUND_UP(HZ, 50)

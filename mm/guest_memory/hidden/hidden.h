@@ -2,9 +2,9 @@
 /*
  * Guest memory outside the direct map: what its files share among themselves
  *
- *	direct_map.c	2 MiB blocks leave the direct map and come back
- *	reserve.c	free pages of such blocks, by node
- *	collect.c	pages on the way from a file back to their block
+ *	chunk.c	2 MiB chunks leave the direct map and come back
+ *	reserve.c	free pages of such chunks, by node
+ *	collect.c	pages on the way from a file back to their chunk
  *	access.c	how the kernel reads and writes them
  */
 #ifndef _MM_GUEST_MEMORY_HIDDEN_H
@@ -18,15 +18,15 @@
 #include <linux/nodemask.h>
 #include <linux/sizes.h>
 
-#define GUEST_MEMORY_BLOCK_SIZE		SZ_2M
-#define GUEST_MEMORY_BLOCK_ORDER	(ilog2(GUEST_MEMORY_BLOCK_SIZE) - \
+#define GUEST_MEMORY_CHUNK_SIZE		SZ_2M
+#define GUEST_MEMORY_CHUNK_ORDER	(ilog2(GUEST_MEMORY_CHUNK_SIZE) - \
 					 PAGE_SHIFT)
-#define GUEST_MEMORY_BLOCK_PAGES	(GUEST_MEMORY_BLOCK_SIZE >> PAGE_SHIFT)
+#define GUEST_MEMORY_CHUNK_PAGES	(GUEST_MEMORY_CHUNK_SIZE >> PAGE_SHIFT)
 
 enum guest_memory_effort;
 
 /**
- * struct guest_memory_block - 2 MiB outside the direct map
+ * struct guest_memory_chunk - 2 MiB outside the direct map
  * @node:	entry in a list of the reserve, if it has free pages
  * @page:	the first page, constant
  * @nr_free:	number of bits set in @free
@@ -35,21 +35,21 @@ enum guest_memory_effort;
  *
  * All but @page is guarded by the lock of the node's reserve.
  */
-struct guest_memory_block {
+struct guest_memory_chunk {
 	struct list_head node;
 	struct page *page;
 	unsigned int nr_free;
 	unsigned int nr_lost;
-	DECLARE_BITMAP(free, GUEST_MEMORY_BLOCK_PAGES);
+	DECLARE_BITMAP(free, GUEST_MEMORY_CHUNK_PAGES);
 };
 
-/* direct_map.c */
+/* chunk.c */
 int guest_memory_start_hiding(void);
-struct guest_memory_block *guest_memory_find_block(struct page *page);
-bool guest_memory_has_blocks(unsigned long first, unsigned long last);
-unsigned int guest_memory_make_blocks(gfp_t gfp, int nid, unsigned int nr,
+struct guest_memory_chunk *guest_memory_find_chunk(struct page *page);
+bool guest_memory_has_chunks(unsigned long first, unsigned long last);
+unsigned int guest_memory_make_chunks(gfp_t gfp, int nid, unsigned int nr,
 				      struct list_head *list);
-bool guest_memory_drop_block(struct guest_memory_block *block);
+bool guest_memory_drop_chunk(struct guest_memory_chunk *chunk);
 
 /* reserve.c */
 int guest_memory_reserve_get(void);
