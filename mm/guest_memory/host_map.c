@@ -47,15 +47,14 @@ static vm_fault_t guest_memory_insert_pfn(struct vm_fault *vmf,
 }
 
 /*
- * What a fault ends with that finds no memory.  Nobody is killed for memory
- * outside the direct map, so that VM_FAULT_OOM would repeat the fault for ever;
- * unless the memory cgroup is out of memory, which does something about it.
+ * VM_FAULT_OOM repeats the fault after the OOM killer had its chance.  If the
+ * source has no memory, that may be for ever; if the memory cgroup has none, its
+ * OOM killer does something about it.
  */
 static vm_fault_t guest_memory_fault_error(struct inode *inode, int err)
 {
-	if (err == -ENOMEM && guest_memory_hides(inode) &&
-	    !task_in_memcg_oom(current))
-		return VM_FAULT_SIGBUS;
+	if (err == -ENOMEM && !task_in_memcg_oom(current))
+		return guest_memory_source(inode)->nomem;
 
 	return vmf_error(err);
 }
@@ -105,7 +104,7 @@ static vm_fault_t guest_memory_fault_map(struct vm_fault *vmf,
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	vm_fault_t r;
 
-	if (guest_memory_hides(inode)) {
+	if (vmf->vma->vm_flags & VM_PFNMAP) {
 		r = guest_memory_insert_pfn(vmf, folio);
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		return r;
@@ -230,8 +229,7 @@ int guest_memory_mmap(struct file *file, struct vm_area_struct *vma)
 
 	/* Guest memory in a core dump is a surprise; MADV_DODUMP asks for it. */
 	vma->vm_flags |= VM_DONTDUMP;
-	if (guest_memory_hides(file_inode(file)))
-		vma->vm_flags |= VM_PFNMAP;
+	vma->vm_flags |= guest_memory_source(file_inode(file))->vm_flags;
 	vma->vm_ops = &guest_memory_vm_ops;
 
 	return 0;

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest memory: inodes, files and their users
+ * Guest memory: inodes and files
  *
  * An inode is the memory.  It has a fixed size, pages come when they are first
  * needed and go when a hole is punched or the last user leaves.  A user is one
- * virtual machine's view of the inode and comes with a file.  What a user does
- * with the pages (which addresses show them in which guest) is its own
- * business; the inode only tells it when pages are about to go.
+ * virtual machine's view of the inode and comes with a file; see users.c.
  *
  * Invariants:
  *
  * - A page is in the page cache of the inode if and only if it holds memory of
- *   the file.  Users never keep a reference to a page they map; what they map
- *   is bounded by invalidate_begin() and invalidate_end().
+ *   the file.
  * - The inode is off the superblock's inode list and has no backing device,
  *   its folios are unevictable, always dirty and refuse migration: nothing but
  *   this code adds, removes, moves or replaces a page.
@@ -30,49 +27,10 @@
 #include <linux/statfs.h>
 #include <linux/uaccess.h>
 
-#include "hidden/hidden.h"
 #include "internal.h"
 
 static struct kmem_cache *guest_memory_inode_cache __ro_after_init;
 static struct vfsmount *guest_memory_mnt __ro_after_init;
-
-void guest_memory_lock_bindings(struct inode *inode)
-{
-	filemap_invalidate_lock(inode->i_mapping);
-	down_write(&GUEST_MEMORY_I(inode)->bindings_lock);
-}
-EXPORT_SYMBOL_NS_GPL(guest_memory_lock_bindings, GUEST_MEMORY);
-
-void guest_memory_unlock_bindings(struct inode *inode)
-{
-	up_write(&GUEST_MEMORY_I(inode)->bindings_lock);
-	filemap_invalidate_unlock(inode->i_mapping);
-}
-EXPORT_SYMBOL_NS_GPL(guest_memory_unlock_bindings, GUEST_MEMORY);
-
-void guest_memory_lock_bindings_shared(struct inode *inode)
-{
-	down_read(&GUEST_MEMORY_I(inode)->bindings_lock);
-}
-EXPORT_SYMBOL_NS_GPL(guest_memory_lock_bindings_shared, GUEST_MEMORY);
-
-void guest_memory_unlock_bindings_shared(struct inode *inode)
-{
-	up_read(&GUEST_MEMORY_I(inode)->bindings_lock);
-}
-EXPORT_SYMBOL_NS_GPL(guest_memory_unlock_bindings_shared, GUEST_MEMORY);
-
-void guest_memory_assert_bindings(const struct inode *inode)
-{
-	lockdep_assert_held(&GUEST_MEMORY_I(inode)->bindings_lock);
-}
-EXPORT_SYMBOL_NS_GPL(guest_memory_assert_bindings, GUEST_MEMORY);
-
-void guest_memory_assert_bindings_write(const struct inode *inode)
-{
-	lockdep_assert_held_write(&GUEST_MEMORY_I(inode)->bindings_lock);
-}
-EXPORT_SYMBOL_NS_GPL(guest_memory_assert_bindings_write, GUEST_MEMORY);
 
 unsigned long guest_memory_flags(const struct inode *inode)
 {
@@ -91,79 +49,6 @@ int guest_memory_check_range(loff_t size, u64 offset, u64 len)
 	return 0;
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_check_range, GUEST_MEMORY);
-
-/*
- * Make pages [start, end) unreachable for all guests.  Except for memory
- * failure, the caller holds the invalidate_lock exclusively until it has
- * called guest_memory_invalidate_end(), so that both see the same bindings.
- */
-void guest_memory_invalidate_begin(struct inode *inode, pgoff_t start,
-				   pgoff_t end)
-{
-	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
-	struct guest_memory_user *user;
-
-	lockdep_assert_held(&gi->bindings_lock);
-
-	list_for_each_entry(user, &gi->users, node)
-		user->ops->invalidate_begin(user, start, end);
-}
-
-void guest_memory_invalidate_end(struct inode *inode, pgoff_t start,
-				 pgoff_t end)
-{
-	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
-	struct guest_memory_user *user;
-
-	lockdep_assert_held(&gi->bindings_lock);
-
-	list_for_each_entry(user, &gi->users, node)
-		user->ops->invalidate_end(user, start, end);
-}
-
-/* The inode grew by @nr pages, or shrank. */
-void guest_memory_account(struct inode *inode, long nr)
-{
-	struct guest_memory_user *user;
-
-	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
-
-	list_for_each_entry(user, &GUEST_MEMORY_I(inode)->users, node)
-		user->ops->account(user, nr);
-}
-
-void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
-{
-	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
-	pgoff_t end = guest_memory_nr_pages(inode);
-
-	/* Held to the end: nobody adds pages or bindings meanwhile. */
-	filemap_invalidate_lock(inode->i_mapping);
-
-	/*
-	 * An access that began before detach() meets the invalidation and finds
-	 * the user gone when it tries again.  Hence the invalidation can end
-	 * before the pages go, which may take long.
-	 */
-	down_write(&gi->bindings_lock);
-	user->ops->detach(user);
-	user->ops->invalidate_begin(user, 0, end);
-	user->ops->invalidate_end(user, 0, end);
-	gi->closed = list_is_singular(&gi->users);
-	up_write(&gi->bindings_lock);
-
-	/* Host mappings pin a file: with the last user they are gone too. */
-	if (gi->closed)
-		guest_memory_remove_all(inode);
-
-	/* Folio locks, which removal takes, are outside the bindings_lock. */
-	down_write(&gi->bindings_lock);
-	list_del(&user->node);
-	up_write(&gi->bindings_lock);
-
-	filemap_invalidate_unlock(inode->i_mapping);
-}
-EXPORT_SYMBOL_NS_GPL(guest_memory_release, GUEST_MEMORY);
 
 /* By ranges, not by pages.  Conversions meanwhile may be counted or not. */
 static pgoff_t guest_memory_nr_private(struct inode *inode)
@@ -186,25 +71,17 @@ static pgoff_t guest_memory_nr_private(struct inode *inode)
 
 void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
 {
-	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
-	struct guest_memory_user *user;
-	unsigned int nr_users = 0;
-
-	guest_memory_lock_bindings_shared(inode);
-	list_for_each_entry(user, &gi->users, node)
-		nr_users++;
-	guest_memory_unlock_bindings_shared(inode);
+	const struct guest_memory_source_ops *source = guest_memory_source(inode);
 
 	seq_printf(m, "gmem-size:\t%lld\n", i_size_read(inode));
 	seq_printf(m, "gmem-allocated:\t%llu\n",
 		   (u64)READ_ONCE(inode->i_mapping->nrpages) << PAGE_SHIFT);
 	seq_printf(m, "gmem-private:\t%llu\n",
 		   (u64)guest_memory_nr_private(inode) << PAGE_SHIFT);
-	seq_printf(m, "gmem-flags:\t0x%lx\n", gi->flags);
-	seq_printf(m, "gmem-views:\t%u\n", nr_users);
-	if (guest_memory_hides(inode))
-		seq_printf(m, "gmem-reserve:\t%llu\n",
-			   (u64)guest_memory_reserve_nr_free() << PAGE_SHIFT);
+	seq_printf(m, "gmem-flags:\t0x%lx\n", guest_memory_flags(inode));
+	seq_printf(m, "gmem-views:\t%u\n", guest_memory_nr_users(inode));
+	if (source->show_fdinfo)
+		source->show_fdinfo(m);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_show_fdinfo, GUEST_MEMORY);
 
@@ -253,8 +130,8 @@ static int guest_memory_error_page(struct address_space *mapping,
 	guest_memory_invalidate_end(inode, index, index + 1);
 	guest_memory_unlock_bindings_shared(inode);
 
-	/* Memory failure finds the mappings of other pages by itself. */
-	if (guest_memory_hides(inode))
+	/* Memory failure finds other mappings by itself. */
+	if (guest_memory_source(inode)->vm_flags & VM_PFNMAP)
 		unmap_mapping_pages(mapping, index, 1, true);
 
 	return 0;
@@ -301,6 +178,7 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 		return NULL;
 
 	gi->flags = 0;
+	gi->source = NULL;
 	gi->closed = false;
 	gi->poisoned = false;
 	init_rwsem(&gi->bindings_lock);
@@ -315,8 +193,8 @@ static void guest_memory_destroy_inode(struct inode *inode)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 
-	if (guest_memory_hides(inode))
-		guest_memory_reserve_put();
+	if (gi->source && gi->source->put)
+		gi->source->put(inode);
 	guest_memory_ranges_destroy(&gi->converted);
 	mpol_free_shared_policy(&gi->policy);
 }
@@ -336,23 +214,27 @@ static const struct super_operations guest_memory_sops = {
 static struct inode *guest_memory_make_inode(const char *name, loff_t size,
 					     unsigned long flags)
 {
+	const struct guest_memory_source_ops *source;
 	struct inode *inode;
-	int r;
+	int r = 0;
+
+	source = guest_memory_find_source(flags);
+	if (!source)
+		return ERR_PTR(-EINVAL);
 
 	inode = anon_inode_make_secure_inode(guest_memory_mnt->mnt_sb, name,
 					     NULL);
 	if (IS_ERR(inode))
 		return inode;
 
-	if (flags & GUEST_MEMORY_NO_DIRECT_MAP) {
-		r = IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN) ?
-		    guest_memory_reserve_get() : -EINVAL;
-		if (r) {
-			iput(inode);
-			return ERR_PTR(r);
-		}
+	if (source->get)
+		r = source->get(inode);
+	if (r) {
+		iput(inode);
+		return ERR_PTR(r);
 	}
 
+	GUEST_MEMORY_I(inode)->source = source;
 	GUEST_MEMORY_I(inode)->flags = flags;
 	inode->i_mode |= S_IFREG;
 	inode->i_size = size;

@@ -13,10 +13,10 @@
  *
  * The invalidate_lock is held shared to add pages and exclusive to remove them
  * or to change users and bindings, so that between the invalidate_begin() and
- * invalidate_end() of a removal neither can change.  Pages are not allocated and
- * zeroed under it, and not freed as long as anybody may wait for it.  Memory failure arrives
- * with a folio lock and thus cannot take the invalidate_lock; for its sake
- * users and bindings are also guarded by the bindings_lock.
+ * invalidate_end() of a removal neither can change.  Pages are allocated and
+ * zeroed before it is taken, and freed after it was dropped.  Memory failure
+ * arrives with a folio lock and thus cannot take the invalidate_lock; for its
+ * sake users and bindings are also guarded by the bindings_lock.
  */
 #ifndef _MM_GUEST_MEMORY_INTERNAL_H
 #define _MM_GUEST_MEMORY_INTERNAL_H
@@ -24,6 +24,7 @@
 #include <linux/fs.h>
 #include <linux/guest_memory.h>
 #include <linux/mempolicy.h>
+#include <linux/mm_types.h>
 #include <linux/pagemap.h>
 #include <linux/rwsem.h>
 
@@ -31,6 +32,7 @@
  * struct guest_memory_inode - a guest memory inode
  * @vfs_inode:		the inode; i_size never changes
  * @flags:		GUEST_MEMORY_* properties, constant
+ * @source:		where its memory comes from, constant
  * @closed:		the last user has left, no page may be added any more;
  *			guarded by the invalidate_lock
  * @poisoned:		a page had a memory error, now or earlier; only ever set
@@ -44,6 +46,7 @@
 struct guest_memory_inode {
 	struct inode vfs_inode;
 	unsigned long flags;
+	const struct guest_memory_source_ops *source;
 	bool closed;
 	bool poisoned;
 	struct rw_semaphore bindings_lock;
@@ -63,35 +66,109 @@ static inline pgoff_t guest_memory_nr_pages(const struct inode *inode)
 	return i_size_read(inode) >> PAGE_SHIFT;
 }
 
-/* Is the memory of the file outside the direct map? */
-static inline bool guest_memory_hides(const struct inode *inode)
-{
-	return IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN) &&
-	       GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_NO_DIRECT_MAP;
-}
-
-/* What to do for memory outside the direct map, where it is wanted. */
+/* How much to do for a folio of a source that has some ready. */
 enum guest_memory_effort {
-	GUEST_MEMORY_TAKE,	/* take a free page of the right node */
-	GUEST_MEMORY_TAKE_ANY,	/* or of a node that will do */
-	GUEST_MEMORY_MAKE,	/* or take memory out of it; may last */
+	GUEST_MEMORY_TAKE,	/* take a free one of the right node */
+	GUEST_MEMORY_TAKE_ANY,	/* or of any node the policy allows */
+	GUEST_MEMORY_MAKE,	/* or make new ones; may take long */
 };
 
-/* inode.c */
+/**
+ * struct guest_memory_source_ops - where the memory of a file comes from
+ * @vm_flags:		flags that host mappings need; with VM_PFNMAP nobody gets
+ *			references through them, and there is no reverse mapping
+ * @nomem:		how a host fault ends that finds no memory, unless the
+ *			memory cgroup is out of memory
+ * @has_address:	the kernel can touch the pages where kmap() maps them
+ * @get:		a file is being created; 0 or an error.  Optional
+ * @put:		the file is gone.  Optional
+ * @alloc:		allocate a zeroed folio for page @index of @inode, which
+ *			the NUMA policy decides about; NULL if there is none
+ * @discard:		free a folio that did not enter the file and may have
+ *			content
+ * @leave:		@folio is about to leave the file, which drops the file's
+ *			reference.  Optional
+ * @free:		zero and free the folios of @list, linked by
+ *			folio->private, which have left the file.  For each the
+ *			caller passes on the reference that it found it with
+ * @show_fdinfo:	what fdinfo says about the source.  Optional
+ *
+ * All but @leave are called without locks of the file and may sleep; @leave is
+ * called under the folio lock.
+ */
+struct guest_memory_source_ops {
+	unsigned long vm_flags;
+	vm_fault_t nomem;
+	bool has_address;
+	int (*get)(struct inode *inode);
+	void (*put)(struct inode *inode);
+	struct folio *(*alloc)(struct inode *inode, pgoff_t index,
+			       enum guest_memory_effort effort);
+	void (*discard)(struct inode *inode, struct folio *folio);
+	void (*leave)(struct folio *folio);
+	void (*free)(struct inode *inode, struct folio *list);
+	void (*show_fdinfo)(struct seq_file *m);
+};
+
+extern const struct guest_memory_source_ops guest_memory_buddy_source;
+extern const struct guest_memory_source_ops guest_memory_hidden_source;
+
+/* NULL: there is no such source. */
+static inline const struct guest_memory_source_ops *
+guest_memory_find_source(unsigned long flags)
+{
+	if (!(flags & GUEST_MEMORY_NO_DIRECT_MAP))
+		return &guest_memory_buddy_source;
+
+	return IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN) ?
+	       &guest_memory_hidden_source : NULL;
+}
+
+static inline const struct guest_memory_source_ops *
+guest_memory_source(const struct inode *inode)
+{
+	return GUEST_MEMORY_I(inode)->source;
+}
+
+/* Allocate a zeroed folio for page @index, or NULL. */
+static inline struct folio *
+guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
+			 enum guest_memory_effort effort)
+{
+	return guest_memory_source(inode)->alloc(inode, index, effort);
+}
+
+/* Free a folio that did not become part of the file; it may have content. */
+static inline void guest_memory_discard_folio(struct inode *inode,
+					      struct folio *folio)
+{
+	guest_memory_source(inode)->discard(inode, folio);
+}
+
+/* users.c */
 void guest_memory_invalidate_begin(struct inode *inode, pgoff_t start,
 				   pgoff_t end);
 void guest_memory_invalidate_end(struct inode *inode, pgoff_t start,
 				 pgoff_t end);
 void guest_memory_account(struct inode *inode, long nr);
+unsigned int guest_memory_nr_users(struct inode *inode);
 
 /* block.c */
-struct folio *guest_memory_alloc_folio(struct inode *inode, pgoff_t index,
-				       enum guest_memory_effort effort);
-void guest_memory_discard_folio(struct inode *inode, struct folio *folio);
+
+/*
+ * How many pages may leave a file before guests can reach the range again, and
+ * before the memory is free.
+ */
+#define GUEST_MEMORY_REMOVE_BATCH	(SZ_16M >> PAGE_SHIFT)
+
+int guest_memory_add_folio(struct inode *inode, struct folio *folio,
+			   pgoff_t index);
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
 				     struct folio *found, struct folio **spare);
 void guest_memory_keep_poisoned(struct folio *folio);
 pgoff_t guest_memory_next_page(struct inode *inode, pgoff_t start, pgoff_t end);
+struct folio *guest_memory_remove_range(struct inode *inode, pgoff_t start,
+					pgoff_t end);
 void guest_memory_remove_all(struct inode *inode);
 
 #endif /* _MM_GUEST_MEMORY_INTERNAL_H */

@@ -196,7 +196,7 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		return -EINVAL;
 
 	iov_iter_truncate(from, size - iocb->ki_pos);
-	if (guest_memory_hides(inode)) {
+	if (!guest_memory_source(inode)->has_address) {
 		bounce = alloc_page(GFP_KERNEL_ACCOUNT);
 		if (!bounce)
 			return -ENOMEM;

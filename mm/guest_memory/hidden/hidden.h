@@ -2,10 +2,12 @@
 /*
  * Guest memory outside the direct map: what its files share among themselves
  *
- *	chunk.c	2 MiB chunks leave the direct map and come back
+ *	source.c	what a file does to have its memory here
+ *	chunk.c		2 MiB leave the direct map and come back
  *	reserve.c	free pages of such chunks, by node
  *	collect.c	pages on the way from a file back to their chunk
- *	access.c	how the kernel reads and writes them
+ *	window.c	how the kernel reads and writes them
+ *	debugfs.c	the state of all that
  */
 #ifndef _MM_GUEST_MEMORY_HIDDEN_H
 #define _MM_GUEST_MEMORY_HIDDEN_H
@@ -24,6 +26,8 @@
 #define GUEST_MEMORY_CHUNK_PAGES	(GUEST_MEMORY_CHUNK_SIZE >> PAGE_SHIFT)
 
 enum guest_memory_effort;
+struct folio;
+struct seq_file;
 
 /**
  * struct guest_memory_chunk - 2 MiB outside the direct map
@@ -59,12 +63,14 @@ struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
 void guest_memory_reserve_free(struct page **pages, unsigned int nr);
 void guest_memory_reserve_lose(struct page *page);
 unsigned long guest_memory_reserve_nr_free(void);
+long guest_memory_reserve_nr_failed(void);
+void guest_memory_reserve_show(struct seq_file *m);
 
 /* collect.c */
 void guest_memory_collect(struct folio *list);
 unsigned long guest_memory_nr_leaving(void);
 
-/* access.c */
+/* window.c */
 void guest_memory_zero_hidden(struct page **pages, unsigned int nr);
 
 #endif /* _MM_GUEST_MEMORY_HIDDEN_H */

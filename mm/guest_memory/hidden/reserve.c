@@ -23,7 +23,6 @@
  * made by somebody who needs a page; it is taken without other locks of ours.
  */
 #include <linux/cpuset.h>
-#include <linux/debugfs.h>
 #include <linux/guest_memory.h>
 #include <linux/init.h>
 #include <linux/memory.h>
@@ -184,7 +183,7 @@ static struct page *guest_memory_take(int nid)
 						 node);
 		if (!chunk)
 			break;
-		/* To look once a chunk is enough. */
+		/* To look once a block is enough. */
 		low = list == &reserve->idle &&
 		      reserve->nr_idle <= GUEST_MEMORY_RESERVE_LOW;
 		page = guest_memory_take_page(reserve, chunk);
@@ -233,8 +232,8 @@ static struct page *guest_memory_make(int nid, bool hard)
 
 	page = guest_memory_take(nid);
 	/*
-	 * What has failed while we waited need not fail again.  But whoever is
-	 * being killed gives up early, which says nothing about the node.
+	 * Do not repeat what failed while we waited.  Tasks that are being
+	 * killed give up early, which says nothing about the node.
 	 */
 	if (!page && nr_failed == reserve->nr_failed[hard]) {
 		if (guest_memory_make_chunks(gfp, nid, 1, &list))
@@ -579,7 +578,7 @@ static struct shrinker guest_memory_shrinker = {
 	.flags		= SHRINKER_NUMA_AWARE,
 };
 
-static int guest_memory_reserve_show(struct seq_file *m, void *unused)
+void guest_memory_reserve_show(struct seq_file *m)
 {
 	struct guest_memory_reserve *reserve;
 	int nid;
@@ -593,12 +592,12 @@ static int guest_memory_reserve_show(struct seq_file *m, void *unused)
 			   reserve->nr_free, reserve->nr_lost);
 		spin_unlock(&reserve->lock);
 	}
-	seq_printf(m, "leaving %lu\n", guest_memory_nr_leaving());
-	seq_printf(m, "failed %ld\n", atomic_long_read(&guest_memory_nr_failed));
-
-	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(guest_memory_reserve);
+
+long guest_memory_reserve_nr_failed(void)
+{
+	return atomic_long_read(&guest_memory_nr_failed);
+}
 
 static int __init guest_memory_reserve_init(void)
 {
@@ -615,9 +614,6 @@ static int __init guest_memory_reserve_init(void)
 			  guest_memory_refill);
 		mutex_init(&guest_memory_reserves[nid].making);
 	}
-
-	debugfs_create_file("guest_memory_reserve", 0400, NULL, NULL,
-			    &guest_memory_reserve_fops);
 
 	hotplug_memory_notifier(guest_memory_going_offline, 0);
 	pm_notifier(guest_memory_pm_notify, 0);

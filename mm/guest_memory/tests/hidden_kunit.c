@@ -3,7 +3,7 @@
  * KUnit tests for guest memory outside the direct map: chunks, windows, accesses,
  * and pages on their way back
  *
- * Like access.c, this file is not instrumented.
+ * Like window.c, this file is not instrumented.
  */
 #include <kunit/test.h>
 #include <linux/delay.h>

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory: fallocate(), which populates ranges and punches holes
+ *
+ * Invariants:
+ *
+ * - Memory is allocated before, and freed after, the invalidate_lock is held:
+ *   neither faults nor guests wait for zeroing.
+ * - A hole is punched in steps.  Each step makes a range unreachable, takes its
+ *   pages out of the file and lets guests fault again, so that they are kept out
+ *   of a small range for a short time only.
+ */
+#include <linux/guest_memory.h>
+#include <linux/falloc.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/pagevec.h>
+#include <linux/sched/signal.h>
+
+#include "internal.h"
+
+/* Take pages [start, end) out of the file, whoever uses them. */
+static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
+				     pgoff_t end)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *list;
+
+	filemap_invalidate_lock(mapping);
+
+	guest_memory_lock_bindings_shared(inode);
+	guest_memory_invalidate_begin(inode, start, end);
+	guest_memory_unlock_bindings_shared(inode);
+
+	/*
+	 * Once for all pages instead of one by one, and with even_cows set: it
+	 * also clears the marks that a memory failure leaves in page tables, so
+	 * that the host may use the new page.
+	 */
+	unmap_mapping_pages(mapping, start, end - start, true);
+	list = guest_memory_remove_range(inode, start, end);
+	/* A memory failure since then may have marked page tables anew. */
+	if (READ_ONCE(GUEST_MEMORY_I(inode)->poisoned))
+		unmap_mapping_pages(mapping, start, end - start, true);
+
+	guest_memory_lock_bindings_shared(inode);
+	guest_memory_invalidate_end(inode, start, end);
+	guest_memory_unlock_bindings_shared(inode);
+
+	filemap_invalidate_unlock(mapping);
+
+	/* Zeroing takes by far the longest, and keeps nobody waiting here. */
+	guest_memory_source(inode)->free(inode, list);
+}
+
+static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
+				    pgoff_t end)
+{
+	pgoff_t next;
+
+	end = min(end, guest_memory_nr_pages(inode));
+
+	/* Where no page is, nobody can have mapped one: step over holes. */
+	while ((start = guest_memory_next_page(inode, start, end)) < end) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		next = min(start + GUEST_MEMORY_REMOVE_BATCH, end);
+		guest_memory_punch_batch(inode, start, next);
+		start = next;
+		cond_resched();
+	}
+
+	return 0;
+}
+
+/*
+ * Allocate folios for the first indices in [*start, end) at which there is none.
+ * *start becomes the index behind what is done then.
+ */
+static long guest_memory_alloc_batch(struct inode *inode, pgoff_t *start,
+				     pgoff_t end, struct folio_batch *batch)
+{
+	struct folio *folio;
+
+	for (; *start < end; ++*start) {
+		cond_resched();
+		if (signal_pending(current))
+			return -EINTR;
+		if (xa_load(&inode->i_mapping->i_pages, *start))
+			continue;
+
+		folio = guest_memory_alloc_folio(inode, *start,
+						 GUEST_MEMORY_MAKE);
+		if (!folio)
+			return -ENOMEM;
+
+		folio->index = *start;
+		if (!folio_batch_add(batch, folio)) {
+			++*start;
+			break;
+		}
+	}
+
+	return 0;
+}
+
+/* Add what guest_memory_alloc_batch() has allocated, as far as it goes. */
+static long guest_memory_add_batch(struct inode *inode,
+				   struct folio_batch *batch)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned int i, tried, nr = folio_batch_count(batch);
+	unsigned long unused = 0;
+	long r = 0;
+
+	BUILD_BUG_ON(PAGEVEC_SIZE > BITS_PER_LONG);
+
+	filemap_invalidate_lock_shared(mapping);
+	for (tried = 0; tried < nr && !r; tried++) {
+		r = guest_memory_add_folio(inode, batch->folios[tried],
+					   batch->folios[tried]->index);
+		if (r)
+			__set_bit(tried, &unused);
+		if (r == -EEXIST)
+			r = 0;
+	}
+	filemap_invalidate_unlock_shared(mapping);
+
+	for (i = 0; i < nr; i++) {
+		if (i >= tried || test_bit(i, &unused))
+			guest_memory_discard_folio(inode, batch->folios[i]);
+		else
+			folio_put(batch->folios[i]);
+	}
+
+	return r;
+}
+
+/* Make sure that pages [start, end) are there, as far as it goes. */
+static long guest_memory_allocate(struct inode *inode, pgoff_t start,
+				  pgoff_t end)
+{
+	struct folio_batch batch;
+	long r = 0, added;
+
+	if (end > guest_memory_nr_pages(inode))
+		return -EINVAL;
+
+	while (start < end && !r) {
+		folio_batch_init(&batch);
+		r = guest_memory_alloc_batch(inode, &start, end, &batch);
+		added = guest_memory_add_batch(inode, &batch);
+		if (!r)
+			r = added;
+	}
+
+	return r;
+}
+
+long guest_memory_fallocate(struct file *file, int mode, loff_t offset,
+			    loff_t len)
+{
+	struct inode *inode = file_inode(file);
+	pgoff_t start = offset >> PAGE_SHIFT;
+	pgoff_t end = (offset + len) >> PAGE_SHIFT;
+
+	if (mode != FALLOC_FL_KEEP_SIZE &&
+	    mode != (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+
+	if (!PAGE_ALIGNED(offset) || !PAGE_ALIGNED(len))
+		return -EINVAL;
+
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return guest_memory_punch_hole(inode, start, end);
+
+	return guest_memory_allocate(inode, start, end);
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_fallocate, GUEST_MEMORY);
