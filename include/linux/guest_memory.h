@@ -32,7 +32,7 @@ struct guest_memory_user;
  * struct guest_memory_ranges - a set of page indices
  * @tree:	the ranges that are in the set; has its own lock
  *
- * Who changes the set must keep out other changes; readers need no lock.
+ * Changes must be serialised by the caller; readers need no lock.
  */
 struct guest_memory_ranges {
 	struct maple_tree tree;
@@ -82,7 +82,7 @@ struct guest_memory_user {
 extern const struct address_space_operations guest_memory_aops;
 
 /**
- * mapping_guest_memory() - does a mapping hold guest memory?
+ * mapping_guest_memory() - test whether a mapping holds guest memory
  * @mapping:	any address space
  *
  * Context: any.
@@ -94,7 +94,7 @@ static inline bool mapping_guest_memory(const struct address_space *mapping)
 }
 
 /**
- * guest_memory_is_page() - is a page in a guest memory file?
+ * guest_memory_is_page() - test whether a page is in a guest memory file
  * @page:	any page, whether or not the caller has a reference
  *
  * Such a page cannot be moved.  Without a reference the answer may be out of
@@ -119,7 +119,7 @@ bool guest_memory_is_page(struct page *page);
  * Context: process, may sleep; no locks needed.
  * Return: the file (O_RDWR), or ERR_PTR: -ENOMEM, -ENFILE, -ENOENT when the
  * module that owns @fops is going away, -EBUSY for GUEST_MEMORY_NO_DIRECT_MAP
- * while the machine is about to hibernate, or what the security module says.
+ * while the machine is about to hibernate, or an error of the security module.
  */
 struct file *guest_memory_create_file(const char *name, loff_t size,
 				      unsigned long flags,
@@ -149,7 +149,7 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user);
 unsigned long guest_memory_flags(const struct inode *inode);
 
 /**
- * guest_memory_check_range() - is a byte range inside a file and page aligned?
+ * guest_memory_check_range() - check that a byte range is valid for a file
  * @size:	size of the file in bytes
  * @offset:	start of the range in bytes
  * @len:	length of the range in bytes
@@ -161,7 +161,7 @@ unsigned long guest_memory_flags(const struct inode *inode);
 int guest_memory_check_range(loff_t size, u64 offset, u64 len);
 
 /**
- * guest_memory_get_pfn() - the page of a file that a guest access needs
+ * guest_memory_get_pfn() - get the page of a file for a guest access
  * @inode:	a guest memory inode
  * @index:	page index in the file, below its size
  * @pfn:	receives the page frame number
@@ -169,8 +169,8 @@ int guest_memory_check_range(loff_t size, u64 offset, u64 len);
  *		@index that is contiguous and uniform, i.e. may be mapped as one
  *
  * Allocates and zeroes the page if it is not there.  The caller owns one
- * reference to the page on success.  The page may leave the file at once;
- * users protect what they build on it by their ->invalidate_begin() protocol.
+ * reference to the page on success.  The page may leave the file at any time;
+ * users protect their mappings by the ->invalidate_begin() protocol.
  *
  * Context: process, may sleep.  Takes the invalidate_lock shared unless the
  * page is present.  The caller must not hold a lock that orders after it.
@@ -181,7 +181,7 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 			 unsigned int *order);
 
 /**
- * guest_memory_find_pfn() - guest_memory_get_pfn() for those who cannot sleep
+ * guest_memory_find_pfn() - get the page of a file without sleeping
  * @inode:	a guest memory inode
  * @index:	page index in the file, below its size
  * @pfn:	receives the page frame number
@@ -203,7 +203,7 @@ int guest_memory_find_pfn(struct inode *inode, pgoff_t index,
  * Context: process, may sleep.
  * Return: 0; -EOPNOTSUPP for any other @mode; -EINVAL when unaligned or, for
  * an allocation, past the end of the file; -EINTR when a signal arrived during
- * an allocation, or a fatal one while a hole was punched (what was done so far
+ * an allocation, or a fatal one while a hole was punched (the part done so far
  * stays); -ENOMEM.
  */
 long guest_memory_fallocate(struct file *file, int mode, loff_t offset,
@@ -221,7 +221,7 @@ long guest_memory_fallocate(struct file *file, int mode, loff_t offset,
 int guest_memory_mmap(struct file *file, struct vm_area_struct *vma);
 
 /**
- * guest_memory_show_fdinfo() - the part of fdinfo that concerns the memory
+ * guest_memory_show_fdinfo() - show the fields of fdinfo about the memory
  * @m:		the fdinfo file
  * @inode:	a guest memory inode
  *
@@ -238,15 +238,15 @@ void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode);
 void guest_memory_ranges_init(struct guest_memory_ranges *ranges);
 
 /**
- * guest_memory_ranges_destroy() - empty a set and free what it needed
- * @ranges:	the set, which nobody else uses any more
+ * guest_memory_ranges_destroy() - empty a set and free its memory
+ * @ranges:	the set, which has no other users
  *
  * Context: process.
  */
 void guest_memory_ranges_destroy(struct guest_memory_ranges *ranges);
 
 /**
- * guest_memory_ranges_find() - is an index in a set, and what around it is too?
+ * guest_memory_ranges_find() - find the run of equal state around an index
  * @ranges:	the set
  * @index:	page index
  * @first:	receives the first index of the run of equal state around @index
@@ -276,7 +276,7 @@ int guest_memory_ranges_set(struct guest_memory_ranges *ranges,
 			    gfp_t gfp);
 
 /**
- * guest_memory_ranges_test() - is an index in a set?
+ * guest_memory_ranges_test() - test whether an index is in a set
  * @ranges:	the set
  * @index:	page index
  *
@@ -291,7 +291,7 @@ static inline bool guest_memory_ranges_test(struct guest_memory_ranges *ranges,
 }
 
 /**
- * guest_memory_is_private() - is a page of a file kept from the host?
+ * guest_memory_is_private() - test whether a page of a file is private
  * @inode:	a guest memory inode
  * @index:	page index
  *
@@ -301,7 +301,7 @@ static inline bool guest_memory_ranges_test(struct guest_memory_ranges *ranges,
 bool guest_memory_is_private(struct inode *inode, pgoff_t index);
 
 /**
- * guest_memory_find_state() - the state of a page, and how far it goes
+ * guest_memory_find_state() - get the state of a page, and where it ends
  * @inode:	a guest memory inode
  * @index:	page index
  * @last:	receives the last index of the run of equal state from @index on
@@ -317,19 +317,19 @@ bool guest_memory_find_state(struct inode *inode, pgoff_t index, pgoff_t *last);
  * @start:	first page index
  * @end:	page index behind the range
  * @private:	the new state
- * @gfp:	how to allocate what the state needs; with __GFP_NOFAIL a
+ * @gfp:	how to allocate memory for the state; with __GFP_NOFAIL a
  *		conversion to shared does not fail at all
  * @error:	receives, unless 0 is returned, the first page in the way
  *
  * The content of the pages stays.  When this returns 0 for @private, no
  * process of the host can read or write them, whatever it had mapped or pinned
  * before.  All or nothing, but for a caller that is killed while a large range
- * becomes shared.  Who looks meanwhile may find a part of it converted.
+ * becomes shared.  Meanwhile a part of the range may be seen as converted.
  *
  * Context: process, may sleep.  Takes the invalidate_lock and the bindings
  * lock.  The caller keeps out other conversions of @inode.
- * Return: 0; -EAGAIN when somebody holds a reference to a page that is to
- * become private; -ENOMEM; -EINTR when killed.
+ * Return: 0; -EAGAIN when a page that is to become private has other
+ * references; -ENOMEM; -EINTR when killed.
  */
 int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
 			 bool private, gfp_t gfp, pgoff_t *error);
@@ -406,7 +406,7 @@ void guest_memory_assert_bindings_write(const struct inode *inode);
 #ifdef CONFIG_GUEST_MEMORY_HIDDEN
 
 /**
- * guest_memory_can_hide() - can memory be kept outside the direct map?
+ * guest_memory_can_hide() - test whether memory can leave the direct map
  *
  * Context: any, after boot; the answer does not change.
  * Return: true if inodes can be GUEST_MEMORY_NO_DIRECT_MAP.
@@ -414,10 +414,10 @@ void guest_memory_assert_bindings_write(const struct inode *inode);
 bool guest_memory_can_hide(void);
 
 /**
- * guest_memory_page_hidden() - is a page outside the direct map?
+ * guest_memory_page_hidden() - test whether a page is outside the direct map
  * @page:	any page that the caller has a reference to
  *
- * If so, the caller must not touch what page_address() and kmap() return.
+ * If so, the addresses that page_address() and kmap() return must not be used.
  *
  * Context: any; the answer holds as long as the reference.
  * Return: true if it is hidden guest memory.
@@ -425,8 +425,8 @@ bool guest_memory_can_hide(void);
 bool guest_memory_page_hidden(struct page *page);
 
 /**
- * guest_memory_hidden_active() - is any memory outside the direct map for
- *				  guests?
+ * guest_memory_hidden_active() - test whether there is hidden memory, or a file
+ *				  that may get some
  *
  * Context: any.
  * Return: true if so.
@@ -495,7 +495,7 @@ bool guest_memory_cmpxchg_page(struct page *page, unsigned int offset,
 			       void *old, const void *new, unsigned int size);
 
 /**
- * guest_memory_merge_page() - take what was changed in a copy to the page
+ * guest_memory_merge_page() - write the changes of a copy back to the page
  * @page:	a page that the caller has a reference to
  * @old:	the page when it was copied
  * @new:	the copy as it is now

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest memory outside the direct map: what an architecture has to offer
+ * Guest memory outside the direct map: the interface of the architecture
  *
  * A window is a handful of kernel addresses that belong to one CPU.  While it is
  * open, with interrupts off, it shows pages that have no other kernel address;
@@ -13,12 +13,12 @@
 #include <linux/sizes.h>
 #include <linux/types.h>
 
-/* How many pages a window shows at once: not more than can be zeroed quickly. */
+/* Pages in a window: few enough to zero them with interrupts off. */
 #define GUEST_MEMORY_WINDOW_PAGES	(SZ_64K >> PAGE_SHIFT)
 
 /**
  * struct guest_memory_window - an open window
- * @mm:		what the architecture has to go back to
+ * @mm:		the mm to return to, if the architecture switches it
  * @nr:		number of pages it shows
  */
 struct guest_memory_window {
@@ -27,7 +27,7 @@ struct guest_memory_window {
 };
 
 /**
- * arch_guest_memory_can_hide() - can memory leave the direct map and come back?
+ * arch_guest_memory_can_hide() - test whether memory can leave the direct map
  *
  * Context: any, after boot.
  * Return: true if the direct map can be changed and all that the architecture
@@ -47,8 +47,8 @@ int arch_guest_memory_init_windows(void);
 
 /**
  * arch_guest_memory_open_window() - show pages to this CPU
- * @window:	receives what is needed to close it
- * @pages:	the pages; whoever calls has a right to them
+ * @window:	receives the state that is needed to close it
+ * @pages:	the pages
  * @nr:		how many, 1 to GUEST_MEMORY_WINDOW_PAGES
  *
  * On x86 user addresses are unreachable while the window is open.  The

@@ -19,10 +19,10 @@
 struct page;
 
 /*
- * What is one access when the guest does it has to be one when the kernel does
- * it for the guest: nobody sees half of a page table entry.  READ_ONCE() may be
- * an instruction that takes aligned addresses only (LDAR).  Nothing is known of
- * the alignment of the kernel's side.
+ * An access that is single when the guest does it must be single when the kernel
+ * does it for the guest, so that no other CPU sees half of a page table entry.
+ * READ_ONCE() may compile to an instruction that requires an aligned address
+ * (LDAR), and the kernel's buffer may have any alignment.
  */
 static __always_inline void guest_memory_load(void *data, const void *from,
 					      unsigned int len)

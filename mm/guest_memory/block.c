@@ -8,18 +8,18 @@
  *
  * Invariants:
  *
- * - A block is zeroed before it enters the file: whoever finds a page in the
- *   page cache may show it to a guest or to the host.
- * - A block is zeroed again when it has left the file: what a guest wrote is not
- *   left to the next owner of the memory.  Whoever still has a reference, such
- *   as a device that the page is pinned for, or KVM in the middle of an access
- *   of its own, can write to it afterwards.  A poisoned page is not zeroed, because touching
+ * - A block is zeroed before it enters the file: a page in the page cache may be
+ *   mapped into a guest or a host process at any time.
+ * - A block is zeroed again after it has left the file, so that the next owner of
+ *   the memory does not see guest data.  The holder of another reference, such
+ *   as a device that the page is pinned for, or KVM in the middle of an access,
+ *   can still write to it.  A poisoned page is not zeroed, because touching
  *   it would be fatal.  It keeps two references instead, so that it is not freed
  *   with guest data when the poison is cleared: that is refused.
  * - Nothing slow happens under the invalidate_lock: memory is allocated and
  *   zeroed before the lock is taken, and zeroed and freed after it was dropped.
- *   Faults wait for what others do under the lock, and while pages are being
- *   removed guests cannot reach the range.
+ *   Faults wait for the lock, and guests cannot reach a range while its pages are
+ *   being removed.
  * - Folios are dirty from the beginning.  A clean one could be dropped behind
  *   our back, for example by an attempt to offline the page; if it is hidden,
  *   the page allocator would get it.
@@ -35,8 +35,8 @@
 #include "internal.h"
 
 /*
- * Make a folio that belongs to nobody part of the file.  -EEXIST: there is one
- * already.  The caller keeps its reference either way.
+ * Add a newly allocated folio to the file.  -EEXIST: the index has one already.
+ * The caller keeps its reference either way.
  */
 int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 			   pgoff_t index)
@@ -65,10 +65,10 @@ int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 
 /*
  * The folio at @index, with a reference.  It stays in the file as long as the
- * caller holds the invalidate_lock.  @found is what the caller has found there
- * without the lock, or NULL; its reference is passed on or dropped.  If there is
- * no folio, *@spare, which the caller has allocated for it, is made the one, and
- * is NULL then.
+ * caller holds the invalidate_lock.  @found is the folio that the caller found
+ * there without the lock, or NULL; its reference is passed on or dropped.  If the
+ * index has no folio, *@spare, which the caller allocated for it, is added to the
+ * file, and *@spare becomes NULL.
  *
  * -ENOENT: there is none, and no spare.  The caller drops the lock, allocates
  * one and tries again.
@@ -83,7 +83,7 @@ struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
 	lockdep_assert_held(&mapping->invalidate_lock);
 
 	if (found) {
-		/* What has left a file does not come back. */
+		/* A folio that has left a file never enters one again. */
 		if (likely(found->mapping == mapping))
 			return found;
 		folio_put(found);
@@ -189,7 +189,7 @@ static struct folio *guest_memory_remove_batch(struct inode *inode,
 	struct folio *folio;
 	unsigned int i;
 
-	/* In the order of their indices; nobody else holds more than one. */
+	/* In index order; all others lock one folio at a time. */
 	for (i = 0; i < folio_batch_count(batch); i++) {
 		folio = batch->folios[i];
 		folio_lock(folio);
@@ -214,7 +214,7 @@ static struct folio *guest_memory_remove_batch(struct inode *inode,
 
 /*
  * Take pages [start, end) out of the file.  The caller has made them unreachable
- * for guests and frees what is returned: a list linked by folio->private.
+ * for guests and frees the returned list, which is linked by folio->private.
  */
 struct folio *guest_memory_remove_range(struct inode *inode, pgoff_t start,
 					pgoff_t end)
@@ -238,14 +238,14 @@ struct folio *guest_memory_remove_range(struct inode *inode, pgoff_t start,
 }
 
 /*
- * A poisoned folio has left the file and is not freed: do what memory failure may
- * not have done.  The folio lock keeps the two apart.  One that is on no LRU list
- * has been through memory failure, or will be put back by whoever has it; that
- * must not happen to a folio that is not charged any more.
+ * A poisoned folio has left the file and is never freed: take it off the LRU and
+ * uncharge it, unless memory failure has done so.  The folio lock serialises the
+ * two.  A folio on no LRU list has been through memory failure, or is isolated
+ * and will be put back; it must stay charged until then.
  */
 void guest_memory_keep_poisoned(struct folio *folio)
 {
-	/* It may be in a batch. */
+	/* It may be in a per-CPU batch. */
 	lru_add_drain_all();
 
 	folio_lock(folio);
@@ -267,8 +267,8 @@ pgoff_t guest_memory_next_page(struct inode *inode, pgoff_t start, pgoff_t end)
 }
 
 /*
- * Free all pages of a file that nobody uses any more.  In steps: whoever waits
- * for the memory of a large file need not wait for all of it.
+ * Free all pages of a file without users.  In steps, so that the memory of a
+ * large file becomes available bit by bit.
  */
 void guest_memory_remove_all(struct inode *inode)
 {

@@ -9,23 +9,23 @@
  * On the way to private, in this order, all under the exclusive
  * invalidate_lock:
  *
- * 1. Guests cannot reach the range until the end: nobody sees the middle.
+ * 1. Guests cannot reach the range until the end, and see no intermediate state.
  * 2. No new host mapping: ->fault() needs the invalidate_lock.
  * 3. Existing host mappings are removed and TLBs flushed.  A fault that already
  *    has its folio installs its mapping under the folio lock; it is found by
  *    taking that lock.
- * 4. Whoever got a reference through a mapping still has it: GUP, a pipe, a
- *    device.  Any reference but the file's own means -EAGAIN.  Transient ones
- *    (another fault, a batch that is to be put on the LRU) go away when waited
- *    for.  gup_fast may take one from a stale page table entry later, but it
- *    looks at the entry again and lets go before it uses the page.
- * 5. Only then the state changes.  Up to here nothing happened that a fault
- *    does not repair, so that failing needs no repair.
+ * 4. References that were taken through a mapping remain: GUP, a pipe, a device.
+ *    Any reference but the file's own means -EAGAIN.  Transient ones (another
+ *    fault, a per-CPU LRU batch) are waited for.  gup_fast may take one from a
+ *    stale page table entry later, but it checks the entry again and drops the
+ *    reference before it uses the page.
+ * 5. Only then the state changes.  Everything before this is undone by ordinary
+ *    faults, so that a failure needs no rollback.
  *
  * A large range is converted in steps, so that guests are kept out of a part of
- * it only, and a caller that is killed need not be waited for.  If a step to
- * private fails, those before it are undone.  That is a conversion to shared: no
- * reference can be in its way, and it waits for memory rather than fail.
+ * it only, and a fatal signal ends the call soon.  If a step to private fails,
+ * those before it are undone.  Undoing is a conversion to shared: references do
+ * not prevent it, and it waits for memory rather than fail.
  */
 #include <linux/delay.h>
 #include <linux/guest_memory.h>
@@ -43,9 +43,9 @@
 #define GUEST_MEMORY_CONVERT_STEP	(SZ_64M >> PAGE_SHIFT)
 
 /*
- * The set of converted pages holds what differs from the beginning.  A file
- * that cannot be mapped is for the private side of its slots and begins, and
- * stays, private.
+ * The set of converted pages holds those that differ from the initial state.  A
+ * file that cannot be mapped serves the private side of its slots; it begins,
+ * and stays, private.
  */
 static bool guest_memory_converted(const struct guest_memory_inode *gi,
 				   bool private)
@@ -76,8 +76,8 @@ bool guest_memory_find_state(struct inode *inode, pgoff_t index, pgoff_t *last)
 EXPORT_SYMBOL_NS_GPL(guest_memory_find_state, GUEST_MEMORY);
 
 /*
- * Does nobody but the file, and the caller with one reference, use @folio?
- * Memory failure keeps a reference to a poisoned folio.
+ * True if only the file, and the caller with one reference, use @folio.  Memory
+ * failure keeps a reference to a poisoned folio.
  */
 static bool guest_memory_folio_unused(struct folio *folio)
 {
@@ -102,7 +102,7 @@ static int guest_memory_wait_unused(struct folio *folio)
 		if (guest_memory_folio_unused(folio))
 			return 0;
 
-		/* The usual reference is that of a batch for the LRU. */
+		/* Usually it is the reference of a per-CPU LRU batch. */
 		if (tries == 0) {
 			lru_add_drain();
 		} else if (tries == 1) {
@@ -172,8 +172,8 @@ static int guest_memory_convert_locked(struct inode *inode, pgoff_t start,
 }
 
 /*
- * Where the step ends that begins at @start.  Where there is no page, there is
- * nothing to do but to change the state: that is one step however large.
+ * The end of the step that begins at @start.  A range without pages is one step
+ * of any size, as only its state has to change.
  */
 static pgoff_t guest_memory_step_end(struct inode *inode, pgoff_t start,
 				     pgoff_t end)
@@ -228,7 +228,7 @@ static int guest_memory_remember(struct inode *inode, pgoff_t start,
 	return r;
 }
 
-/* Make those of the pages [start, end) shared that are not in @before. */
+/* Make the pages of [start, end) that are not in @before shared again. */
 static void guest_memory_undo(struct inode *inode, pgoff_t start, pgoff_t end,
 			      gfp_t gfp, struct guest_memory_ranges *before)
 {
@@ -289,7 +289,7 @@ static int guest_memory_make_shared(struct inode *inode, pgoff_t start,
 
 		r = guest_memory_convert_step(inode, start, next, false, gfp,
 					      error);
-		/* What has begun goes on; the way back might not be free. */
+		/* From here on it must not fail: undoing it might. */
 		gfp |= __GFP_NOFAIL;
 	}
 
@@ -306,7 +306,7 @@ int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
 		return guest_memory_convert_step(inode, start, end, private, gfp,
 						 error);
 
-	/* If all of it has the state already, there is no need for steps. */
+	/* Nothing to do if the whole range has the state already. */
 	if (guest_memory_find_state(inode, start, &last) == private &&
 	    last >= end - 1)
 		return 0;

@@ -19,7 +19,7 @@
 
 #include "internal.h"
 
-/* Take pages [start, end) out of the file, whoever uses them. */
+/* Take pages [start, end) out of the file, in use or not. */
 static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 				     pgoff_t end)
 {
@@ -49,7 +49,7 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 
 	filemap_invalidate_unlock(mapping);
 
-	/* Zeroing takes by far the longest, and keeps nobody waiting here. */
+	/* Zeroing takes by far the longest, so it is done without locks. */
 	guest_memory_source(inode)->free(inode, list);
 }
 
@@ -60,7 +60,7 @@ static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
 
 	end = min(end, guest_memory_nr_pages(inode));
 
-	/* Where no page is, nobody can have mapped one: step over holes. */
+	/* An index without a page cannot be mapped: step over holes. */
 	while ((start = guest_memory_next_page(inode, start, end)) < end) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -75,8 +75,8 @@ static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
 }
 
 /*
- * Allocate folios for the first indices in [*start, end) at which there is none.
- * *start becomes the index behind what is done then.
+ * Allocate folios for the first indices in [*start, end) that have none, and
+ * advance *start behind the last of them.
  */
 static long guest_memory_alloc_batch(struct inode *inode, pgoff_t *start,
 				     pgoff_t end, struct folio_batch *batch)
@@ -105,7 +105,7 @@ static long guest_memory_alloc_batch(struct inode *inode, pgoff_t *start,
 	return 0;
 }
 
-/* Add what guest_memory_alloc_batch() has allocated, as far as it goes. */
+/* Add the folios of guest_memory_alloc_batch(), up to the first error. */
 static long guest_memory_add_batch(struct inode *inode,
 				   struct folio_batch *batch)
 {
@@ -137,7 +137,7 @@ static long guest_memory_add_batch(struct inode *inode,
 	return r;
 }
 
-/* Make sure that pages [start, end) are there, as far as it goes. */
+/* Populate pages [start, end), up to the first error. */
 static long guest_memory_allocate(struct inode *inode, pgoff_t start,
 				  pgoff_t end)
 {

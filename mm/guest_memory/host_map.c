@@ -4,16 +4,15 @@
  *
  * Invariants:
  *
- * - The host only ever maps what it may touch: ->fault() checks under the
- *   invalidate_lock and hands the folio over locked, and whoever takes a page
- *   away (exclusive invalidate_lock) unmaps it before.  No ->map_pages(), which
- *   would map neighbours without asking.
- * - Pages outside the direct map are mapped by pfn only (VM_PFNMAP): nobody gets
- *   a reference to one through a mapping, as GUP is refused.  Without a
- *   reverse mapping, all faults hold the invalidate_lock until they are done.
- * - Memory is allocated before the invalidate_lock is taken.  Where that may take
- *   long, because it has to be taken out of the direct map first, it is done
- *   without the mmap_lock as well.
+ * - Only pages that the host may touch are mapped: ->fault() checks under the
+ *   invalidate_lock and returns the folio locked, and the removal of a page
+ *   (exclusive invalidate_lock) unmaps it first.  No ->map_pages(), which would
+ *   map neighbours without that check.
+ * - Some sources have their pages mapped by pfn only (VM_PFNMAP): GUP is refused,
+ *   so that mappings are no way to a reference.  Without a reverse mapping, all
+ *   faults hold the invalidate_lock until they are done.
+ * - Memory is allocated before the invalidate_lock is taken.  If that may take
+ *   long, the mmap_lock is dropped as well.
  * - All mappings are shared.  A private one would copy guest memory into
  *   anonymous memory of the host.
  */
@@ -28,8 +27,8 @@
 #include "internal.h"
 
 /*
- * Map a page of @folio that has no struct page for others.  Memory failure marks
- * the page before it takes the folio lock and removes mappings after that.
+ * Map a page of @folio by its pfn.  Memory failure marks the page before it takes
+ * the folio lock, and removes mappings after that.
  */
 static vm_fault_t guest_memory_insert_pfn(struct vm_fault *vmf,
 					  struct folio *folio)
@@ -71,7 +70,7 @@ static vm_fault_t guest_memory_fault_alloc(struct vm_fault *vmf,
 	pgoff_t index = vmf->pgoff;
 	struct file *file;
 
-	/* What an earlier try saw to may be on another node. */
+	/* An earlier try may have made memory of another node. */
 	*spare = guest_memory_alloc_folio(inode, index,
 					  vmf->flags & FAULT_FLAG_TRIED ?
 					  GUEST_MEMORY_TAKE_ANY :
@@ -137,8 +136,8 @@ static struct folio *guest_memory_fault_lock(struct address_space *mapping,
 }
 
 /*
- * One try, with what is @found and with *@spare, if there are such: -ENOENT if a
- * spare is missing, and otherwise 0 with the result of the fault in *@result.
+ * One try with @found and *@spare, each of which may be NULL: -ENOENT if a spare
+ * is needed, and otherwise 0 with the result of the fault in *@result.
  */
 static int guest_memory_fault_try(struct vm_fault *vmf, struct folio *found,
 				  struct folio **spare, vm_fault_t *result)

@@ -109,7 +109,7 @@ static int guest_memory_migrate_folio(struct address_space *mapping,
 
 /*
  * A memory error hit a page.  Take it from the guests but leave it in the file:
- * its content is lost, and neither guest nor host may take a zeroed page for
+ * its content is lost, and neither guest nor host may mistake a zeroed page for
  * it.  Later faults find PageHWPoison; punching a hole makes the range usable
  * again.
  *
@@ -143,7 +143,7 @@ const struct address_space_operations guest_memory_aops = {
 	.error_remove_page	= guest_memory_error_page,
 };
 
-/* i_blocks is not kept up to date: tell what is allocated when asked. */
+/* i_blocks is not maintained; report the allocated pages. */
 static int guest_memory_getattr(struct user_namespace *mnt_userns,
 				const struct path *path, struct kstat *stat,
 				u32 request_mask, unsigned int flags)
@@ -271,7 +271,7 @@ struct file *guest_memory_create_file(const char *name, loff_t size,
 	if (flags & GUEST_MEMORY_WRITE)
 		file->f_mode |= FMODE_PWRITE;
 
-	/* Without locks: nobody else can reach the inode yet. */
+	/* No locks: the inode is not reachable yet. */
 	list_add(&user->node, &GUEST_MEMORY_I(inode)->users);
 
 	return file;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest memory: what its files share among themselves
+ * Guest memory: definitions shared by the files of the memory half
  *
  * Lock order, outermost first:
  *
@@ -8,7 +8,7 @@
  *	  mapping->invalidate_lock	the content of the file, see below
  *	    folio lock
  *	      i_mmap_rwsem
- *	        bindings_lock		who uses the inode, and where
+ *	        bindings_lock		the users of the inode, and their bindings
  *	          (the users' own)	KVM: kvm->srcu, mmu_lock
  *
  * The invalidate_lock is held shared to add pages and exclusive to remove them

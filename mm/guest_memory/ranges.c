@@ -8,8 +8,8 @@
  *
  * Invariants:
  *
- * - Ranges in the tree neither overlap nor touch: a change merges with what it
- *   touches.  "Do these pages have the same state" is then one lookup.
+ * - Ranges in the tree neither overlap nor touch: a change merges with its
+ *   neighbours.  "Do these pages have the same state" is then one lookup.
  * - A change is a single store.  It happens completely, or not at all when
  *   there is no memory for it; readers, which take no lock, see the set before
  *   it or after it.
@@ -21,7 +21,7 @@
 void guest_memory_ranges_init(struct guest_memory_ranges *ranges)
 {
 	/*
-	 * Nobody looks for gaps here.  But without MT_FLAGS_ALLOC_RANGE the last
+	 * The tree is never searched for gaps.  But without MT_FLAGS_ALLOC_RANGE the last
 	 * slot of an inner node shares its bytes with metadata, which
 	 * mt_free_walk() of 6.1 takes for a child when a tree of three levels is
 	 * freed in RCU mode.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest memory: the users of an inode, and what they are told
+ * Guest memory: the users of an inode, and the callbacks that they get
  *
  * A user is one virtual machine's view of an inode.  Its bindings say which of
  * its guest's addresses show which pages; they are its own business.  The inode
@@ -9,8 +9,8 @@
  *
  * Invariants:
  *
- * - Users never keep a reference to a page they map; what they map is bounded by
- *   guest_memory_invalidate_begin() and guest_memory_invalidate_end().
+ * - Users never keep a reference to a page they map; their mappings are bounded
+ *   by guest_memory_invalidate_begin() and guest_memory_invalidate_end().
  * - Between the two neither users nor bindings change.  See internal.h for the
  *   locks.
  */
@@ -104,7 +104,7 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 	pgoff_t end = guest_memory_nr_pages(inode);
 
-	/* Held to the end: nobody adds pages or bindings meanwhile. */
+	/* Held to the end, so that no page or binding is added meanwhile. */
 	filemap_invalidate_lock(inode->i_mapping);
 
 	/*

@@ -213,7 +213,7 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	}
 
 	if (bounce) {
-		/* What was written may be the guest's secret. */
+		/* It may contain a secret of the guest. */
 		clear_highpage(bounce);
 		__free_page(bounce);
 	}

@@ -9,14 +9,15 @@
  *
  * Invariants:
  *
- * - All pages of a chunk are hidden, no other page is.  A chunk is made of pages
- *   that nobody has a reference to, and goes when again nobody has: whoever has
- *   a reference to a page may ask whether it is hidden and rely on the answer.
- * - The content of a chunk is zero when it is made, and when it goes.
+ * - All pages of a chunk are hidden, no other page is.  A chunk is created and
+ *   destroyed while its pages have no references: the holder of a reference may
+ *   ask whether the page is hidden and rely on the answer.
+ * - The content of a chunk is zero when it is created, and when it is destroyed.
  * - A free page of a chunk has no references, as if it were inside a larger page
- *   of the allocator: who finds it by its pfn leaves it alone.
- * - A chunk with a memory error never comes back.  To map its other pages would
- *   split the mapping, to map it whole would make the bad page reachable.
+ *   of the allocator: pfn walkers skip it.
+ * - A chunk with a memory error is never returned to the page allocator.  Mapping
+ *   only its other pages would split the direct map, mapping all of it would
+ *   make the hwpoisoned page reachable.
  */
 #include <linux/gfp.h>
 #include <linux/guest_memory.h>
@@ -40,7 +41,7 @@
 /* Chunks by pfn >> GUEST_MEMORY_CHUNK_ORDER. */
 static DEFINE_XARRAY(guest_memory_chunks);
 
-/* Was there ever a file with hidden memory? */
+/* Enabled by the first file with hidden memory, and never disabled. */
 static DEFINE_STATIC_KEY_FALSE(guest_memory_hiding);
 
 bool guest_memory_can_hide(void)
@@ -56,7 +57,7 @@ bool guest_memory_page_hidden(struct page *page)
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_page_hidden, GUEST_MEMORY);
 
-/* Is a chunk among the pages from @first to @last? */
+/* True if a page from pfn @first to @last belongs to a chunk. */
 bool guest_memory_has_chunks(unsigned long first, unsigned long last)
 {
 	unsigned long index = first >> GUEST_MEMORY_CHUNK_ORDER;
@@ -78,8 +79,8 @@ static void guest_memory_init_hiding(struct work_struct *work)
 }
 
 /*
- * Get ready to hide memory.  By a worker, so that what stays for ever is not
- * charged to, and does not refer to, whoever makes the first file.
+ * Prepare for hiding memory.  A worker does it, so that permanent allocations are
+ * not charged to the creator of the first file and keep no reference to it.
  */
 int guest_memory_start_hiding(void)
 {
@@ -102,17 +103,18 @@ int guest_memory_start_hiding(void)
 }
 
 /*
- * Chunks cannot be reclaimed, and large pages are given out down to the last
- * reserves.  Whoever asks next for a page would then meet the OOM killer, which
- * does not know who has the memory: leave what the host needs to work.
+ * Chunks cannot be reclaimed, and the page allocator provides large pages down to
+ * its last reserves.  The next allocation of a single page would then invoke the
+ * OOM killer, which cannot tell which processes hold hidden memory.  So leave
+ * enough for the host.
  *
- * Nor can they be moved, and neither can most of what the host needs.  Memory
- * for movable pages only is of no use to either.
+ * Chunks cannot be moved either, nor can most of what the host needs: movable
+ * zones and CMA do not count.
  *
- * By node, as si_mem_available() does it for all of them: tasks that are bound to
- * a node have no other.
+ * This is what si_mem_available() computes, but for one node, as tasks may be
+ * bound to it.
  */
-static bool guest_memory_room_for_chunk(int nid)
+static bool guest_memory_may_add_chunk(int nid)
 {
 	struct pglist_data *pgdat = NODE_DATA(nid);
 	long free = 0, file = 0, anon = 0, slab, low = 0;
@@ -136,7 +138,7 @@ static bool guest_memory_room_for_chunk(int nid)
 	slab = node_page_state_pages(pgdat, NR_SLAB_RECLAIMABLE_B) +
 	       node_page_state(pgdat, NR_KERNEL_MISC_RECLAIMABLE);
 	free -= pgdat->totalreserve_pages;
-	/* Some of both is in use, and is back at once when it is reclaimed. */
+	/* A part of both is in use and returns soon after it was reclaimed. */
 	free += file - min(file / 2, low) + slab - min(slab / 2, low);
 
 	return free + min(anon, get_nr_swap_pages()) >
@@ -171,7 +173,7 @@ static void guest_memory_free_chunk(struct guest_memory_chunk *chunk)
 	kfree(chunk);
 }
 
-/* Is some page of the chunk broken? */
+/* True if a page of the chunk is hwpoisoned. */
 static bool guest_memory_chunk_poisoned(const struct guest_memory_chunk *chunk)
 {
 	unsigned int i;
@@ -193,13 +195,13 @@ static bool guest_memory_hide_chunk(struct guest_memory_chunk *chunk)
 
 	if (!set_direct_map_range_noflush(chunk->page, GUEST_MEMORY_CHUNK_PAGES,
 					  false)) {
-		/* Who looks at pages by their pfn may have a reference. */
+		/* A pfn walker may hold a transient reference. */
 		while (!page_ref_freeze(chunk->page, 1))
 			cond_resched();
 		return true;
 	}
 
-	/* Nothing to flush, whatever was changed meanwhile. */
+	/* No flush: at worst the TLB has entries for what is mapped again. */
 	set_direct_map_range_noflush(chunk->page, GUEST_MEMORY_CHUNK_PAGES,
 				     true);
 	xa_erase(&guest_memory_chunks, index);
@@ -207,7 +209,7 @@ static bool guest_memory_hide_chunk(struct guest_memory_chunk *chunk)
 	return false;
 }
 
-/* No stale translation may lead to the chunks of @list. */
+/* Remove all stale translations of the chunks of @list. */
 static void guest_memory_flush_chunks(struct list_head *list)
 {
 	struct guest_memory_chunk *chunk;
@@ -219,7 +221,7 @@ static void guest_memory_flush_chunks(struct list_head *list)
 		end = max(end, addr + GUEST_MEMORY_CHUNK_SIZE);
 	}
 
-	/* Who had the memory before may have mapped it elsewhere. */
+	/* Lazily unmapped vmalloc areas may still map the memory. */
 	vm_unmap_aliases();
 	flush_tlb_kernel_range(start, end);
 }
@@ -231,7 +233,7 @@ unsigned int guest_memory_make_chunks(gfp_t gfp, int nid, unsigned int nr,
 	unsigned int made;
 
 	for (made = 0; made < nr; made++) {
-		if (!guest_memory_room_for_chunk(nid))
+		if (!guest_memory_may_add_chunk(nid))
 			break;
 
 		chunk = guest_memory_alloc_chunk(gfp, nid);
@@ -257,8 +259,9 @@ bool guest_memory_drop_chunk(struct guest_memory_chunk *chunk)
 		return false;
 
 	/*
-	 * Cannot fail: what was changed as a whole needs no memory.  If it does,
-	 * some pages are no longer hidden, and the chunk is of no use.
+	 * Cannot fail: the range was unmapped as a whole, so that mapping it
+	 * needs no memory.  If it does, some pages are no longer hidden and the
+	 * chunk is leaked.
 	 */
 	if (WARN_ON_ONCE(set_direct_map_range_noflush(chunk->page,
 						      GUEST_MEMORY_CHUNK_PAGES,

@@ -8,15 +8,15 @@
  *
  * Invariants:
  *
- * - Nobody else has a reference when a page is zeroed, and nobody can get one:
- *   nothing is written afterwards.
- * - Who has a reference for a moment (a batch for the LRU, compaction) only
- *   delays this: such pages wait for a worker that looks again.
- * - A broken page is neither touched nor freed.
- * - From the moment it leaves its file a page has two references of ours, so
- *   that it stays ours whatever becomes of a memory error: to clear the poison
- *   drops a reference, and is refused if there are more.  Memory failure need
- *   not have taken one of its own.
+ * - A page is zeroed while it has no references and cannot get any: nothing is
+ *   written to it afterwards.
+ * - Transient references (a per-CPU LRU batch, compaction) only delay this: such
+ *   pages wait for a worker that checks again.
+ * - A hwpoisoned page is neither touched nor freed.
+ * - From the moment it leaves its file a page has two references of ours.
+ *   Unpoisoning drops a reference, and is refused if there are more; memory
+ *   failure may not have taken one of its own.  So the page is never freed to
+ *   the page allocator.
  *
  * Pages in a list are linked by folio->private.
  */
@@ -41,7 +41,7 @@
 
 static void guest_memory_collect_again(struct work_struct *work);
 
-/* Pages that somebody had a reference to; the number includes the worker's. */
+/* Pages with other references; the number includes those the worker has. */
 static DEFINE_SPINLOCK(guest_memory_waiting_lock);
 static struct folio *guest_memory_waiting;
 static unsigned long guest_memory_nr_waiting;
@@ -49,7 +49,7 @@ static unsigned long guest_memory_waiting_delay = GUEST_MEMORY_COLLECT_DELAY;
 static DECLARE_DELAYED_WORK(guest_memory_waiting_work,
 			    guest_memory_collect_again);
 
-/* Some pages that nobody else refers to, to be freed together. */
+/* Pages without other references, to be freed together. */
 struct guest_memory_gather {
 	struct page *pages[GUEST_MEMORY_WINDOW_PAGES];
 	unsigned int nr;
@@ -64,8 +64,8 @@ unsigned long guest_memory_nr_leaving(void)
 #define GUEST_MEMORY_OUR_REFS		2
 
 /*
- * Make sure that only we know of @folio: it has no reference then, and is not on
- * a list.  False if somebody has one.
+ * Freeze the references of @folio and take it off the LRU.  False if it has
+ * references besides ours.
  */
 static bool guest_memory_claim_folio(struct folio *folio)
 {
@@ -86,7 +86,7 @@ static bool guest_memory_claim_folio(struct folio *folio)
 	} while (true);
 }
 
-/* What free_unref_page_list() does for pages of the allocator. */
+/* The counterpart of free_unref_page_list(). */
 static void guest_memory_free_gathered(struct guest_memory_gather *gather)
 {
 	struct page *page;
@@ -113,10 +113,10 @@ static void guest_memory_free_gathered(struct guest_memory_gather *gather)
 	gather->nr = 0;
 }
 
-static void guest_memory_lose_folio(struct folio *folio)
+static void guest_memory_quarantine_folio(struct folio *folio)
 {
 	guest_memory_keep_poisoned(folio);
-	guest_memory_reserve_lose(&folio->page);
+	guest_memory_reserve_quarantine(&folio->page);
 }
 
 /* Look at pages again after @delay (jiffies), or earlier if others wait too. */
@@ -125,8 +125,8 @@ static void guest_memory_wait_for(struct folio *first, struct folio *last,
 {
 	spin_lock(&guest_memory_waiting_lock);
 	/*
-	 * Only ever shorten the delay.  Were it put off with every page that
-	 * comes, none would be looked at while pages keep coming.
+	 * Only ever shorten the delay.  If every new page restarted it, no page
+	 * would be checked while pages keep coming.
 	 */
 	if (!guest_memory_waiting || delay < guest_memory_waiting_delay) {
 		guest_memory_waiting_delay = delay;
@@ -139,7 +139,7 @@ static void guest_memory_wait_for(struct folio *first, struct folio *last,
 	spin_unlock(&guest_memory_waiting_lock);
 }
 
-/* What others refer to is looked at again after @delay (jiffies). */
+/* Free the pages of @list; check those in use again after @delay (jiffies). */
 static void guest_memory_collect_or_wait(struct folio *list,
 					 unsigned long delay)
 {
@@ -152,7 +152,7 @@ static void guest_memory_collect_or_wait(struct folio *list,
 		list = folio->private;
 
 		if (folio_test_hwpoison(folio)) {
-			guest_memory_lose_folio(folio);
+			guest_memory_quarantine_folio(folio);
 			continue;
 		}
 
@@ -194,12 +194,12 @@ static void guest_memory_collect_again(struct work_struct *work)
 	delay = guest_memory_waiting_delay;
 	spin_unlock(&guest_memory_waiting_lock);
 
-	/* The usual reference is that of a batch for the LRU. */
+	/* Usually it is the reference of a per-CPU LRU batch. */
 	lru_add_drain_all();
 	delay = min(2 * delay, GUEST_MEMORY_COLLECT_DELAY_MAX);
 	guest_memory_collect_or_wait(list, delay);
 
-	/* Only now, so that what is in hand counts.  What waits again does. */
+	/* Drop the count last, so that pages being processed remain counted. */
 	spin_lock(&guest_memory_waiting_lock);
 	guest_memory_nr_waiting -= nr;
 	spin_unlock(&guest_memory_waiting_lock);

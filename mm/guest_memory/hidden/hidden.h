@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest memory outside the direct map: what its files share among themselves
+ * Guest memory outside the direct map: definitions shared by its files
  *
- *	source.c	what a file does to have its memory here
- *	chunk.c		2 MiB leave the direct map and come back
- *	reserve.c	free pages of such chunks, by node
+ *	source.c	the operations of the source
+ *	chunk.c		chunks of 2 MiB leave the direct map and return to it
+ *	reserve.c	free pages of chunks, by node
  *	collect.c	pages on the way from a file back to their chunk
- *	window.c	how the kernel reads and writes them
- *	debugfs.c	the state of all that
+ *	window.c	accesses of the kernel
+ *	debugfs.c	statistics
  */
 #ifndef _MM_GUEST_MEMORY_HIDDEN_H
 #define _MM_GUEST_MEMORY_HIDDEN_H
@@ -34,8 +34,8 @@ struct seq_file;
  * @node:	entry in a list of the reserve, if it has free pages
  * @page:	the first page, constant
  * @nr_free:	number of bits set in @free
- * @nr_lost:	pages with memory errors, which are never free again
- * @free:	pages that are zero and nobody's
+ * @nr_lost:	quarantined pages, which have a memory error
+ * @free:	pages that are zero and in no file
  *
  * All but @page is guarded by the lock of the node's reserve.
  */
@@ -61,7 +61,7 @@ void guest_memory_reserve_put(void);
 struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
 					enum guest_memory_effort effort);
 void guest_memory_reserve_free(struct page **pages, unsigned int nr);
-void guest_memory_reserve_lose(struct page *page);
+void guest_memory_reserve_quarantine(struct page *page);
 unsigned long guest_memory_reserve_nr_free(void);
 long guest_memory_reserve_nr_failed(void);
 void guest_memory_reserve_show(struct seq_file *m);

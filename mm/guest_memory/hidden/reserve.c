@@ -9,18 +9,18 @@
  *
  * Invariants:
  *
- * - A chunk with free pages only is idle and counted.  One with some free pages
- *   is partial, and used up before an idle one is begun.  A full one is on no
- *   list, the pages know it by their pfn.
- * - A chunk with a lost page is never idle again: it does not come back.
- * - At most GUEST_MEMORY_RESERVE_HIGH chunks of a node are idle, and none when
- *   there is no file.  Memory pressure takes them as well.
- *
- * - A page of the right node is better than one that is ready: chunks of other
- *   nodes are for all pages to come, not for one.
+ * - A chunk is idle if all of its pages are free, and partial if some are.
+ *   Partial ones are used up before an idle one.  A chunk without free pages is
+ *   on no list; its pages find it by their pfn.
+ * - A chunk with a quarantined page is never idle again: it is never returned to
+ *   the page allocator.
+ * - At most GUEST_MEMORY_RESERVE_HIGH chunks of a node are idle, and none if there
+ *   is no file.  Memory pressure takes them as well.
+ * - A new chunk of the right node is preferred to a free page of another node, as
+ *   it serves many allocations to come.
  *
  * The lock of a reserve is the innermost one.  The mutex is held while a chunk is
- * made by somebody who needs a page; it is taken without other locks of ours.
+ * made for an allocation; it is taken without other locks of ours.
  */
 #include <linux/cpuset.h>
 #include <linux/guest_memory.h>
@@ -53,9 +53,9 @@
  * @nr_idle:	length of @idle
  * @nr_chunks:	all chunks of the node
  * @nr_free:	free pages in all of them
- * @nr_lost:	lost pages in all of them
+ * @nr_lost:	quarantined pages in all of them
  * @refill:	makes new chunks
- * @making:	held by whoever makes a chunk because there is no free page
+ * @making:	held while a chunk is made because there is no free page
  * @nr_failed:	how often that failed, without and with all efforts; guarded by
  *		@making
  */
@@ -88,7 +88,7 @@ static struct guest_memory_reserve *guest_memory_reserve_of(struct page *page)
 	return &guest_memory_reserves[page_to_nid(page)];
 }
 
-/* A chunk gained or lost free pages: put it where it belongs. */
+/* The number of free pages changed: move the chunk to the right list. */
 static void guest_memory_sort_chunk(struct guest_memory_reserve *reserve,
 				    struct guest_memory_chunk *chunk,
 				    unsigned int old_free)
@@ -110,10 +110,10 @@ static void guest_memory_sort_chunk(struct guest_memory_reserve *reserve,
 	}
 }
 
-/* A broken page was found among the free ones of @chunk. */
-static void guest_memory_lose_free(struct guest_memory_reserve *reserve,
-				   struct guest_memory_chunk *chunk,
-				   unsigned int i)
+/* A free page of @chunk is hwpoisoned: quarantine it. */
+static void guest_memory_quarantine_free(struct guest_memory_reserve *reserve,
+					 struct guest_memory_chunk *chunk,
+					 unsigned int i)
 {
 	__clear_bit(i, chunk->free);
 	guest_memory_sort_chunk(reserve, chunk, chunk->nr_free--);
@@ -121,7 +121,7 @@ static void guest_memory_lose_free(struct guest_memory_reserve *reserve,
 	reserve->nr_lost++;
 }
 
-/* Take a free page out of @chunk, or NULL if what looked free is broken. */
+/* Take a free page out of @chunk; NULL if that is hwpoisoned. */
 static struct page *guest_memory_take_page(struct guest_memory_reserve *reserve,
 					   struct guest_memory_chunk *chunk)
 {
@@ -131,7 +131,7 @@ static struct page *guest_memory_take_page(struct guest_memory_reserve *reserve,
 	lockdep_assert_held(&reserve->lock);
 
 	if (unlikely(PageHWPoison(page))) {
-		guest_memory_lose_free(reserve, chunk, i);
+		guest_memory_quarantine_free(reserve, chunk, i);
 		return NULL;
 	}
 
@@ -142,7 +142,7 @@ static struct page *guest_memory_take_page(struct guest_memory_reserve *reserve,
 	return page;
 }
 
-/* Publish new chunks, of any node.  Whoever wants to gets a page first. */
+/* Add new chunks, of any node.  If @take, return one of their free pages. */
 static struct page *guest_memory_add_chunks(struct list_head *list, bool take)
 {
 	struct guest_memory_reserve *reserve;
@@ -183,7 +183,7 @@ static struct page *guest_memory_take(int nid)
 						 node);
 		if (!chunk)
 			break;
-		/* To look once a block is enough. */
+		/* Checking once per chunk is enough. */
 		low = list == &reserve->idle &&
 		      reserve->nr_idle <= GUEST_MEMORY_RESERVE_LOW;
 		page = guest_memory_take_page(reserve, chunk);
@@ -211,8 +211,8 @@ static struct page *guest_memory_take_any(const nodemask_t *nodes)
 }
 
 /*
- * A page of a new chunk of node @nid, unless one has become free meanwhile.  Where
- * @hard is false, without reclaim.
+ * A page of a new chunk of node @nid, unless one has become free meanwhile.  With
+ * @hard, the allocation may reclaim and compact.
  */
 static struct page *guest_memory_make(int nid, bool hard)
 {
@@ -269,7 +269,7 @@ static struct page *guest_memory_make_any(int nid, nodemask_t *nodes)
 	return page;
 }
 
-/* The node has no free page; not in line with those who find one. */
+/* No free page on the node.  Not inlined, to keep the fast path short. */
 static noinline struct page *
 guest_memory_alloc_slow(int nid, nodemask_t *nodes,
 			enum guest_memory_effort effort)
@@ -341,8 +341,8 @@ guest_memory_take_idle(struct guest_memory_reserve *reserve, unsigned int keep)
 }
 
 /*
- * A chunk that cannot be given back: find out which pages are broken.  It is not
- * idle any more then, and is not met again by guest_memory_trim().
+ * A chunk that cannot be destroyed: quarantine its hwpoisoned pages.  It is not
+ * idle then, and guest_memory_trim() does not find it again.
  */
 static void guest_memory_return_idle(struct guest_memory_reserve *reserve,
 				     struct guest_memory_chunk *chunk)
@@ -363,7 +363,7 @@ static void guest_memory_return_idle(struct guest_memory_reserve *reserve,
 	spin_unlock(&reserve->lock);
 }
 
-/* Give idle chunks back until @keep are left, at most @nr. */
+/* Destroy idle chunks until @keep are left, at most @nr. */
 static unsigned long guest_memory_trim(struct guest_memory_reserve *reserve,
 				       unsigned int keep, unsigned long nr)
 {
@@ -385,7 +385,7 @@ static unsigned long guest_memory_trim(struct guest_memory_reserve *reserve,
 	return done;
 }
 
-/* Return pages that are zero and that nobody refers to. */
+/* Return pages that are zero and have no references. */
 void guest_memory_reserve_free(struct page **pages, unsigned int nr)
 {
 	struct guest_memory_reserve *reserve;
@@ -410,8 +410,8 @@ void guest_memory_reserve_free(struct page **pages, unsigned int nr)
 	}
 }
 
-/* A page that left its file is broken, and stays away. */
-void guest_memory_reserve_lose(struct page *page)
+/* Quarantine a hwpoisoned page that has left its file. */
+void guest_memory_reserve_quarantine(struct page *page)
 {
 	struct guest_memory_reserve *reserve = guest_memory_reserve_of(page);
 
@@ -440,8 +440,8 @@ static void guest_memory_refill(struct work_struct *work)
 }
 
 /*
- * There is a file that will need hidden memory.  -EBUSY: not now, the machine is
- * about to hibernate.
+ * A file that needs hidden memory is being created.  -EBUSY: the machine is about
+ * to hibernate.
  */
 int guest_memory_reserve_get(void)
 {
@@ -461,7 +461,7 @@ int guest_memory_reserve_get(void)
 	return 0;
 }
 
-/* It is gone; with the last one goes what was kept for the next. */
+/* The file is gone.  Without files no idle chunks are kept. */
 void guest_memory_reserve_put(void)
 {
 	int nid;
@@ -522,7 +522,7 @@ static int guest_memory_pm_notify(struct notifier_block *nb,
 		if (!guest_memory_hidden_active())
 			break;
 
-		/* There is no PM_POST_HIBERNATION for those who refuse. */
+		/* A notifier that refuses gets no PM_POST_HIBERNATION. */
 		WRITE_ONCE(guest_memory_hibernating, false);
 		return notifier_from_errno(-EBUSY);
 	case PM_POST_HIBERNATION:
@@ -534,8 +534,8 @@ static int guest_memory_pm_notify(struct notifier_block *nb,
 }
 
 /*
- * Free pages of chunks look like pages that are about to be freed.  Whoever
- * wants to take memory offline would wait for them, and for ever.
+ * Free pages of chunks have no references, as if they were about to be freed:
+ * offlining would wait for them forever.
  */
 static int guest_memory_going_offline(struct notifier_block *nb,
 				      unsigned long action, void *data)

@@ -27,8 +27,8 @@
 
 #ifdef CONFIG_NUMA
 /*
- * The node that @policy wants the page at @index on.  *@nodes is what else it
- * accepts, NULL for any.
+ * The node that @policy prefers for the page at @index.  *@nodes are those that it
+ * allows, NULL for all.
  */
 static int guest_memory_policy_node(struct inode *inode, pgoff_t index,
 				    struct mempolicy *policy,

@@ -2,8 +2,8 @@
 /*
  * Look for a secret in everything that the direct map shows.
  *
- * A test of memory that is out of the direct map: what a wild read in the kernel
- * could find, this finds. Every page of System RAM is read at its address in
+ * A test of memory that is out of the direct map: it finds everything that a wild
+ * read in the kernel could find. Every page of System RAM is read at its address in
  * the direct map, all bytes of it; the page tables decide what is readable.
  *
  * The search must not find itself. The secret comes as two strings, a mask

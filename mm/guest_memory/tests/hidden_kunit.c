@@ -63,7 +63,7 @@ static struct guest_memory_chunk *hidden_chunk(struct kunit *test)
 	return list_first_entry(&list, struct guest_memory_chunk, node);
 }
 
-/* What every page of a chunk says about itself, one way or the other. */
+/* All pages of a chunk are hidden, or none is. */
 static void check_chunk(struct kunit *test, struct page *page, bool hidden)
 {
 	unsigned int i;
@@ -166,7 +166,7 @@ static void test_window(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memory_drop_chunk(chunk));
 }
 
-/* One access, at any alignment of either side, changes what it should. */
+/* An access, at any alignment of either side, changes its bytes and no others. */
 static void check_access(struct kunit *test, struct page *page, unsigned int len,
 			 unsigned int to, unsigned int from)
 {
@@ -216,7 +216,7 @@ static void test_access(struct kunit *test)
 
 #define NR_LEAVING	40
 
-/* A page is free soon after the last other reference is gone, whoever comes next. */
+/* A page is freed soon after its last reference is gone, even if others follow. */
 static void test_leaving(struct kunit *test)
 {
 	unsigned long before = guest_memory_nr_leaving();
@@ -232,7 +232,7 @@ static void test_leaving(struct kunit *test)
 						      GUEST_MEMORY_MAKE);
 		KUNIT_ASSERT_NOT_NULL(test, pages[i]);
 		pages[i]->private = 0;
-		/* The one of guest_memory_collect(), and somebody's. */
+		/* The one of guest_memory_collect(), and another one. */
 		page_ref_add(pages[i], 2);
 	}
 
