@@ -42,9 +42,8 @@ kvm_gmem_next_bind(struct kvm_gmem_binding *bind, pgoff_t start, pgoff_t end)
 	return node ? container_of(node, struct kvm_gmem_binding, node) : NULL;
 }
 
+/* gmem_invalidate.c */
 extern const struct guest_memory_user_ops kvm_gmem_user_ops;
-
-/* gmem_bind.c */
 void kvm_gmem_bracket_begin(struct kvm *kvm, hva_t start, hva_t end);
 void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end);
 bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,

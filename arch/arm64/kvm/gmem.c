@@ -132,7 +132,7 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	else
 		write_unlock(&kvm->mmu_lock);
 
-	/* Stage 2 holds no reference, see gmem_bind.c. */
+	/* Stage 2 holds no reference, see gmem_invalidate.c. */
 	kvm_release_pfn_clean(pfn);
 
 	return r;

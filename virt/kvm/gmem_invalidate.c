@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * guest_memfd: invalidation, i.e. how the guest loses pages of a file
+ *
+ * guest_memfd uses the protocol of the MMU notifiers, keyed by the hva that the
+ * slot gives to the gfn.  A fault samples mmu_invalidate_seq, takes the page
+ * from the file and, under mmu_lock, starts over if its hva was invalidated
+ * since or is being invalidated.  Slots that share userspace addresses cost
+ * needless retries, nothing else.
+ */
+#include <linux/delay.h>
+#include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+
+#include <trace/events/kvm_gmem.h>
+
+#include "gmem.h"
+#include "kvm_mm.h"
+
+/* Zapping shadow pages does not yield: drop mmu_lock now and then. */
+#define KVM_GMEM_ZAP_CHUNK	(SZ_8G >> PAGE_SHIFT)
+
+static struct kvm_gmem_view *to_view(struct guest_memory_user *user)
+{
+	return container_of(user, struct kvm_gmem_view, user);
+}
+
+/*
+ * Begin to invalidate the gfns that have the userspace addresses [start, end),
+ * until kvm_gmem_bracket_end() with the same range.
+ *
+ * Until then no slot is replaced: one that is being zapped may lack the rmaps
+ * that its successor was given.  And no pfn cache comes back to life, which
+ * looks at the count and not at the range.  Both is what MMU notifiers do, see
+ * kvm_swap_active_memslots() and hva_to_pfn_retry().
+ */
+void kvm_gmem_bracket_begin(struct kvm *kvm, hva_t start, hva_t end)
+{
+	spin_lock(&kvm->mn_invalidate_lock);
+	kvm->mn_active_invalidate_count++;
+	spin_unlock(&kvm->mn_invalidate_lock);
+
+	gfn_to_pfn_cache_invalidate_start(kvm, start, end, true);
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_begin(kvm, start, end);
+	KVM_MMU_UNLOCK(kvm);
+}
+
+void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end)
+{
+	bool wake;
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_end(kvm, start, end);
+	KVM_MMU_UNLOCK(kvm);
+
+	spin_lock(&kvm->mn_invalidate_lock);
+	wake = --kvm->mn_active_invalidate_count == 0;
+	spin_unlock(&kvm->mn_invalidate_lock);
+
+	/* At most one waiter, it holds slots_lock. */
+	if (wake)
+		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
+}
+
+bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq)
+{
+	/* When a process exits, an invalidation may never end. */
+	if (current->flags & PF_KTHREAD)
+		return true;
+
+	/* As mmu_notifier_retry_cache() looks at it. */
+	while (READ_ONCE(kvm->mn_active_invalidate_count)) {
+		if (fatal_signal_pending(current))
+			return false;
+
+		usleep_range_state(10, 100, TASK_KILLABLE);
+
+		*seq = READ_ONCE(kvm->mmu_invalidate_seq);
+		/* Before the count is read, and before the page is taken. */
+		smp_rmb();
+	}
+
+	return true;
+}
+
+/*
+ * Zap gfns [start, end) of @slot from the guest; inside a bracket.  False if the
+ * task was killed and @killable: what is left need not be zapped then.
+ */
+bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
+		  gfn_t end, bool killable)
+{
+	struct kvm_gfn_range range = {
+		.slot		= slot,
+		.pte		= __pte(0),
+		.may_block	= true,
+	};
+
+	for (; start < end; start = range.end) {
+		if (killable && fatal_signal_pending(current))
+			return false;
+
+		range.start = start;
+		range.end = min_t(gfn_t, start + KVM_GMEM_ZAP_CHUNK, end);
+
+		KVM_MMU_LOCK(kvm);
+		if (kvm_unmap_gfn_range(kvm, &range))
+			kvm_flush_remote_tlbs(kvm);
+		KVM_MMU_UNLOCK(kvm);
+		cond_resched();
+	}
+
+	return true;
+}
+
+/* The gfns that show pages [start, end) of the file, clamped to @bind. */
+static gfn_t kvm_gmem_clamp(const struct kvm_gmem_binding *bind, pgoff_t start,
+			    pgoff_t end, gfn_t *gfn_end)
+{
+	start = max(start, bind->node.start);
+	end = min(end, bind->node.last + 1);
+
+	*gfn_end = bind->base_gfn + (end - bind->node.start);
+	return bind->base_gfn + (start - bind->node.start);
+}
+
+static unsigned long kvm_gmem_hva(const struct kvm_gmem_binding *bind,
+				  gfn_t gfn)
+{
+	return bind->uaddr + (gfn - bind->base_gfn) * PAGE_SIZE;
+}
+
+static void kvm_gmem_invalidate_bind(struct kvm *kvm,
+				     struct kvm_gmem_binding *bind, gfn_t start,
+				     gfn_t end)
+{
+	struct kvm_memory_slot *slot;
+	int idx;
+
+	trace_kvm_gmem_invalidate(bind->as_id, bind->id, start, end);
+
+	kvm_gmem_bracket_begin(kvm, kvm_gmem_hva(bind, start),
+			       kvm_gmem_hva(bind, end));
+
+	idx = srcu_read_lock(&kvm->srcu);
+	slot = id_to_memslot(__kvm_memslots(kvm, bind->as_id), bind->id);
+	/* A slot of this id may exist that is not (yet) the one bound. */
+	if (slot && slot->gmem == bind)
+		kvm_gmem_zap(kvm, slot, start, end, false);
+	srcu_read_unlock(&kvm->srcu, idx);
+
+	kvm_arch_guest_memory_reclaimed(kvm);
+}
+
+static void kvm_gmem_invalidate_begin(struct guest_memory_user *user,
+				      pgoff_t start, pgoff_t end)
+{
+	struct kvm_gmem_view *view = to_view(user);
+	gfn_t gfn_start, gfn_end;
+	struct kvm_gmem_binding *bind;
+
+	for (bind = kvm_gmem_first_bind(view, start, end); bind;
+	     bind = kvm_gmem_next_bind(bind, start, end)) {
+		guest_memory_assert_bindings(bind->inode);
+		gfn_start = kvm_gmem_clamp(bind, start, end, &gfn_end);
+		kvm_gmem_invalidate_bind(view->kvm, bind, gfn_start, gfn_end);
+	}
+}
+
+static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
+				    pgoff_t start, pgoff_t end)
+{
+	struct kvm_gmem_view *view = to_view(user);
+	gfn_t gfn_start, gfn_end;
+	struct kvm_gmem_binding *bind;
+
+	for (bind = kvm_gmem_first_bind(view, start, end); bind;
+	     bind = kvm_gmem_next_bind(bind, start, end)) {
+		guest_memory_assert_bindings(bind->inode);
+		gfn_start = kvm_gmem_clamp(bind, start, end, &gfn_end);
+		kvm_gmem_bracket_end(view->kvm, kvm_gmem_hva(bind, gfn_start),
+				     kvm_gmem_hva(bind, gfn_end));
+	}
+}
+
+/* The file is being closed: its bindings outlive it, dead. */
+static void kvm_gmem_detach(struct guest_memory_user *user)
+{
+	struct kvm_gmem_view *view = to_view(user);
+	struct kvm_gmem_binding *bind;
+
+	for (bind = kvm_gmem_first_bind(view, 0, ULONG_MAX); bind;
+	     bind = kvm_gmem_next_bind(bind, 0, ULONG_MAX)) {
+		guest_memory_assert_bindings_write(bind->inode);
+		WRITE_ONCE(bind->live, false);
+	}
+}
+
+static void kvm_gmem_account(struct guest_memory_user *user, long nr)
+{
+	atomic64_add(nr, &to_view(user)->kvm->stat.generic.gmem_pages);
+}
+
+const struct guest_memory_user_ops kvm_gmem_user_ops = {
+	.detach			= kvm_gmem_detach,
+	.invalidate_begin	= kvm_gmem_invalidate_begin,
+	.invalidate_end		= kvm_gmem_invalidate_end,
+	.account		= kvm_gmem_account,
+};
