@@ -22,25 +22,24 @@ struct kvm_gmem_view {
 	struct rb_root_cached bindings;
 };
 
-/* The first binding that shows any of the pages [start, end), or NULL. */
-static inline struct kvm_gmem_binding *
-kvm_gmem_first_bind(struct kvm_gmem_view *view, pgoff_t start, pgoff_t end)
-{
-	struct interval_tree_node *node;
+/*
+ * Walks the bindings of @view that show any of the pages [start, end) of its
+ * file, under the bindings lock.  The caller sets the first three fields;
+ * kvm_gmem_next_bind() fills in the others and returns false at the end.
+ */
+struct kvm_gmem_bind_iter {
+	struct kvm_gmem_view *view;
+	pgoff_t start;
+	pgoff_t end;
 
-	node = interval_tree_iter_first(&view->bindings, start, end - 1);
-	return node ? container_of(node, struct kvm_gmem_binding, node) : NULL;
-}
+	struct kvm_gmem_binding *bind;
+	/* The gfns [gfn_start, gfn_end) show the part of the range in @bind. */
+	gfn_t gfn_start;
+	gfn_t gfn_end;
+};
 
-/* The one after @bind, or NULL. */
-static inline struct kvm_gmem_binding *
-kvm_gmem_next_bind(struct kvm_gmem_binding *bind, pgoff_t start, pgoff_t end)
-{
-	struct interval_tree_node *node;
-
-	node = interval_tree_iter_next(&bind->node, start, end - 1);
-	return node ? container_of(node, struct kvm_gmem_binding, node) : NULL;
-}
+/* gmem_bind.c */
+bool kvm_gmem_next_bind(struct kvm_gmem_bind_iter *iter);
 
 /* gmem_invalidate.c */
 extern const struct guest_memory_user_ops kvm_gmem_user_ops;

@@ -116,17 +116,6 @@ bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
 	return true;
 }
 
-/* The gfns that show pages [start, end) of the file, clamped to @bind. */
-static gfn_t kvm_gmem_clamp(const struct kvm_gmem_binding *bind, pgoff_t start,
-			    pgoff_t end, gfn_t *gfn_end)
-{
-	start = max(start, bind->node.start);
-	end = min(end, bind->node.last + 1);
-
-	*gfn_end = bind->base_gfn + (end - bind->node.start);
-	return bind->base_gfn + (start - bind->node.start);
-}
-
 static unsigned long kvm_gmem_hva(const struct kvm_gmem_binding *bind,
 				  gfn_t gfn)
 {
@@ -158,44 +147,43 @@ static void kvm_gmem_invalidate_bind(struct kvm *kvm,
 static void kvm_gmem_invalidate_begin(struct guest_memory_user *user,
 				      pgoff_t start, pgoff_t end)
 {
-	struct kvm_gmem_view *view = to_view(user);
-	gfn_t gfn_start, gfn_end;
-	struct kvm_gmem_binding *bind;
+	struct kvm_gmem_bind_iter iter = {
+		.view	= to_view(user),
+		.start	= start,
+		.end	= end,
+	};
 
-	for (bind = kvm_gmem_first_bind(view, start, end); bind;
-	     bind = kvm_gmem_next_bind(bind, start, end)) {
-		guest_memory_assert_bindings(bind->inode);
-		gfn_start = kvm_gmem_clamp(bind, start, end, &gfn_end);
-		kvm_gmem_invalidate_bind(view->kvm, bind, gfn_start, gfn_end);
-	}
+	while (kvm_gmem_next_bind(&iter))
+		kvm_gmem_invalidate_bind(iter.view->kvm, iter.bind,
+					 iter.gfn_start, iter.gfn_end);
 }
 
 static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
 				    pgoff_t start, pgoff_t end)
 {
-	struct kvm_gmem_view *view = to_view(user);
-	gfn_t gfn_start, gfn_end;
-	struct kvm_gmem_binding *bind;
+	struct kvm_gmem_bind_iter iter = {
+		.view	= to_view(user),
+		.start	= start,
+		.end	= end,
+	};
 
-	for (bind = kvm_gmem_first_bind(view, start, end); bind;
-	     bind = kvm_gmem_next_bind(bind, start, end)) {
-		guest_memory_assert_bindings(bind->inode);
-		gfn_start = kvm_gmem_clamp(bind, start, end, &gfn_end);
-		kvm_gmem_bracket_end(view->kvm, kvm_gmem_hva(bind, gfn_start),
-				     kvm_gmem_hva(bind, gfn_end));
-	}
+	while (kvm_gmem_next_bind(&iter))
+		kvm_gmem_bracket_end(iter.view->kvm,
+				     kvm_gmem_hva(iter.bind, iter.gfn_start),
+				     kvm_gmem_hva(iter.bind, iter.gfn_end));
 }
 
 /* The file is being closed: its bindings outlive it, dead. */
 static void kvm_gmem_detach(struct guest_memory_user *user)
 {
-	struct kvm_gmem_view *view = to_view(user);
-	struct kvm_gmem_binding *bind;
+	struct kvm_gmem_bind_iter iter = {
+		.view	= to_view(user),
+		.end	= ULONG_MAX,
+	};
 
-	for (bind = kvm_gmem_first_bind(view, 0, ULONG_MAX); bind;
-	     bind = kvm_gmem_next_bind(bind, 0, ULONG_MAX)) {
-		guest_memory_assert_bindings_write(bind->inode);
-		WRITE_ONCE(bind->live, false);
+	while (kvm_gmem_next_bind(&iter)) {
+		guest_memory_assert_bindings_write(iter.bind->inode);
+		WRITE_ONCE(iter.bind->live, false);
 	}
 }
 

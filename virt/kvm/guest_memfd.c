@@ -51,20 +51,24 @@ static int kvm_gmem_release(struct inode *inode, struct file *file)
 #ifdef CONFIG_PROC_FS
 static void kvm_gmem_show_fdinfo(struct seq_file *m, struct file *file)
 {
-	struct kvm_gmem_view *view = file->private_data;
+	struct kvm_gmem_bind_iter iter = {
+		.view	= file->private_data,
+		.end	= ULONG_MAX,
+	};
 	struct inode *inode = file_inode(file);
 	struct kvm_gmem_binding *bind;
 
 	guest_memory_show_fdinfo(m, inode);
 
 	guest_memory_lock_bindings_shared(inode);
-	for (bind = kvm_gmem_first_bind(view, 0, ULONG_MAX); bind;
-	     bind = kvm_gmem_next_bind(bind, 0, ULONG_MAX))
+	while (kvm_gmem_next_bind(&iter)) {
+		bind = iter.bind;
 		seq_printf(m,
 			   "gmem-binding:\tslot=%u:%d gfn=0x%llx pgoff=0x%lx npages=0x%lx uaddr=0x%lx\n",
 			   bind->as_id, bind->id, bind->base_gfn,
 			   bind->node.start,
 			   bind->node.last - bind->node.start + 1, bind->uaddr);
+	}
 	guest_memory_unlock_bindings_shared(inode);
 }
 #endif
