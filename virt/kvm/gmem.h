@@ -38,6 +38,15 @@ struct kvm_gmem_bind_iter {
 	gfn_t gfn_end;
 };
 
+/* The part of [start, end) that @slot shows. */
+static inline gfn_t kvm_gmem_clamp_slot(const struct kvm_memory_slot *slot,
+					gfn_t start, gfn_t end,
+					gfn_t *clamped_end)
+{
+	*clamped_end = min_t(gfn_t, end, slot->base_gfn + slot->npages);
+	return max_t(gfn_t, start, slot->base_gfn);
+}
+
 /* gmem_bind.c */
 bool kvm_gmem_next_bind(struct kvm_gmem_bind_iter *iter);
 
@@ -47,6 +56,14 @@ void kvm_gmem_bracket_begin(struct kvm *kvm, hva_t start, hva_t end);
 void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end);
 bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
 		  gfn_t end, bool killable);
+
+/* gmem_convert.c */
+int kvm_gmem_convert_slot(const struct kvm_memory_slot *slot, gfn_t start,
+			  gfn_t end, bool private, gfp_t gfp);
+int kvm_gmem_remember_slot(const struct kvm_memory_slot *slot, gfn_t start,
+			   gfn_t end, struct guest_memory_ranges *before);
+void kvm_gmem_restore_slots(struct kvm *kvm, gfn_t start, gfn_t end,
+			    struct guest_memory_ranges *before);
 
 /* mem_attributes.c */
 int kvm_ioctl_set_mem_attributes(struct kvm *kvm, void __user *argp);

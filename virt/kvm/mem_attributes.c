@@ -52,14 +52,6 @@ static bool kvm_gfns_have_state(struct kvm *kvm, gfn_t start, gfn_t end,
 					&last) == private && last >= end - 1;
 }
 
-/* The part of [start, end) that @slot shows. */
-static gfn_t kvm_slot_clamp(const struct kvm_memory_slot *slot, gfn_t start,
-			    gfn_t end, gfn_t *clamped_end)
-{
-	*clamped_end = min_t(gfn_t, end, slot->base_gfn + slot->npages);
-	return max_t(gfn_t, start, slot->base_gfn);
-}
-
 /*
  * Name the gfns [start, end) whose state is about to change; none if both are
  * 0.  A fault next to them, which need not wait, might otherwise install a huge
@@ -91,7 +83,7 @@ static int kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 		if (kvm_slot_is_gmem_only(slot))
 			continue;
 
-		s = kvm_slot_clamp(slot, start, end, &e);
+		s = kvm_gmem_clamp_slot(slot, start, end, &e);
 		hva_start = __gfn_to_hva_memslot(slot, s);
 		hva_end = hva_start + ((e - s) << PAGE_SHIFT);
 
@@ -128,73 +120,6 @@ static int kvm_set_private_gfns(struct kvm *kvm, gfn_t start, gfn_t end,
 	return r;
 }
 
-/* Convert the part of [start, end) that a gmem-only slot shows, in place. */
-static int kvm_convert_slot(const struct kvm_memory_slot *slot, gfn_t start,
-			    gfn_t end, bool private, gfp_t gfp)
-{
-	struct kvm_gmem_binding *bind = slot->gmem;
-	pgoff_t offset = bind->node.start - slot->base_gfn;
-	pgoff_t unused;
-
-	start = kvm_slot_clamp(slot, start, end, &end);
-
-	return guest_memory_convert(bind->inode, start + offset, end + offset,
-				    private, gfp, &unused);
-}
-
-/* Remember in @before which gfns of the range were private, in slot @slot. */
-static int kvm_remember_slot(const struct kvm_memory_slot *slot, gfn_t start,
-			     gfn_t end, struct guest_memory_ranges *before)
-{
-	struct kvm_gmem_binding *bind = slot->gmem;
-	pgoff_t offset = bind->node.start - slot->base_gfn;
-	pgoff_t index, last;
-	int r = 0;
-
-	start = kvm_slot_clamp(slot, start, end, &end);
-
-	for (index = start + offset; index < end + offset && !r;
-	     index = last + 1) {
-		bool private = guest_memory_find_state(bind->inode, index, &last);
-
-		last = min_t(pgoff_t, last, end + offset - 1);
-		if (private)
-			r = guest_memory_ranges_set(before, index - offset,
-						    last - offset, true,
-						    GFP_KERNEL_ACCOUNT);
-		cond_resched();
-	}
-
-	return r;
-}
-
-/*
- * Give the gfns [start, end) back the state in @before.  Only ever makes memory
- * shared, which nobody can prevent; hence it must not fail for memory either.
- */
-static void kvm_restore_slots(struct kvm *kvm, gfn_t start, gfn_t end,
-			      struct guest_memory_ranges *before)
-{
-	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
-	struct kvm_memslot_iter iter;
-	unsigned long first, last;
-	gfn_t gfn, run_end;
-
-	for (gfn = start; gfn < end; gfn = run_end) {
-		bool private = guest_memory_ranges_find(before, gfn, &first,
-							&last);
-
-		run_end = last < end - 1 ? last + 1 : end;
-		if (private)
-			continue;
-
-		kvm_for_each_memslot_in_gfn_range(&iter, slots, gfn, run_end)
-			if (kvm_slot_is_gmem_only(iter.slot))
-				kvm_convert_slot(iter.slot, gfn, run_end, false,
-						 GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
-	}
-}
-
 static int kvm_make_private(struct kvm *kvm, gfn_t start, gfn_t end)
 {
 	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
@@ -209,19 +134,19 @@ static int kvm_make_private(struct kvm *kvm, gfn_t start, gfn_t end)
 		if (!kvm_slot_is_gmem_only(iter.slot))
 			continue;
 
-		r = kvm_remember_slot(iter.slot, start, end, &before);
+		r = kvm_gmem_remember_slot(iter.slot, start, end, &before);
 		if (!r)
-			r = kvm_convert_slot(iter.slot, start, end, true,
-					     GFP_KERNEL_ACCOUNT);
+			r = kvm_gmem_convert_slot(iter.slot, start, end, true,
+						  GFP_KERNEL_ACCOUNT);
 		if (r)
 			goto undo;
-		kvm_slot_clamp(iter.slot, start, end, &done);
+		kvm_gmem_clamp_slot(iter.slot, start, end, &done);
 	}
 
 	r = kvm_set_private_gfns(kvm, start, end, true);
 undo:
 	if (r)
-		kvm_restore_slots(kvm, start, done, &before);
+		kvm_gmem_restore_slots(kvm, start, done, &before);
 	guest_memory_ranges_destroy(&before);
 
 	return r;
@@ -242,11 +167,11 @@ static int kvm_make_shared(struct kvm *kvm, gfn_t start, gfn_t end)
 		if (!kvm_slot_is_gmem_only(iter.slot))
 			continue;
 
-		r = kvm_convert_slot(iter.slot, start, end, false,
-				     GFP_KERNEL_ACCOUNT);
+		r = kvm_gmem_convert_slot(iter.slot, start, end, false,
+					  GFP_KERNEL_ACCOUNT);
 		if (r == -ENOMEM)
-			r = kvm_convert_slot(iter.slot, start, end, false,
-					     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+			r = kvm_gmem_convert_slot(iter.slot, start, end, false,
+						  GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 		if (r)
 			break;
 	}
