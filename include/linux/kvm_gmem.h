@@ -49,6 +49,75 @@ struct kvm_gmem_binding {
 	short id;
 };
 
+/*
+ * KVM's own accesses, for gfns for which kvm_gmem_owns_gfn() is true.  Without
+ * CONFIG_KVM_PRIVATE_MEM it is constant false and the compiler removes the calls.
+ */
+
+/**
+ * kvm_gmem_to_pfn() - gfn to pfn for KVM itself, where kvm_gmem_owns_gfn()
+ * @slot:	the slot
+ * @gfn:	the gfn
+ * @atomic:	do not sleep; fails if the page is not there
+ * @writable:	set to true unless NULL
+ *
+ * Context: inside kvm->srcu.
+ * Return: the pfn with a reference, or a KVM_PFN_ERR_* value.
+ */
+kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
+			  bool atomic, bool *writable);
+
+/**
+ * kvm_gmem_read() - KVM reads guest memory where kvm_gmem_owns_gfn()
+ * @slot:	the slot
+ * @gfn:	the gfn
+ * @data:	where to
+ * @offset:	offset in the page in bytes
+ * @len:	length in bytes, up to the end of the page
+ * @atomic:	do not sleep; fails if the page is not there
+ *
+ * Context: inside kvm->srcu.
+ * Return: 0 or -EFAULT.
+ */
+int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
+		  int offset, int len, bool atomic);
+
+/**
+ * kvm_gmem_write() - KVM writes guest memory where kvm_gmem_owns_gfn()
+ * @slot:	the slot
+ * @gfn:	the gfn
+ * @data:	where from
+ * @offset:	offset in the page in bytes
+ * @len:	length in bytes, up to the end of the page
+ *
+ * Does not mark the page dirty.
+ *
+ * Context: inside kvm->srcu, may sleep.
+ * Return: 0 or -EFAULT.
+ */
+int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
+		   const void *data, int offset, int len);
+
+/* The same for kvm_gmem_page_hidden() and kvm_gmem_map_is_copy(). */
+
+/**
+ * kvm_gmem_make_copy() - what kvm_vcpu_map() maps instead of a hidden page
+ * @page:	the page, with a reference for as long as the map exists
+ *
+ * Context: process, may sleep.
+ * Return: the address.
+ */
+void *kvm_gmem_make_copy(struct page *page);
+
+/**
+ * kvm_gmem_drop_copy() - undo kvm_gmem_make_copy()
+ * @map:	a map for which kvm_gmem_map_is_copy() is true
+ * @dirty:	take what KVM has changed in the copy to the page
+ *
+ * Context: process.
+ */
+void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty);
+
 #ifdef CONFIG_KVM_PRIVATE_MEM
 
 /**
@@ -225,50 +294,6 @@ static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
 }
 
 /**
- * kvm_gmem_to_pfn() - gfn to pfn for KVM itself, where kvm_gmem_owns_gfn()
- * @slot:	the slot
- * @gfn:	the gfn
- * @atomic:	do not sleep; fails if the page is not there
- * @writable:	set to true unless NULL
- *
- * Context: inside kvm->srcu.
- * Return: the pfn with a reference, or a KVM_PFN_ERR_* value.
- */
-kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
-			  bool atomic, bool *writable);
-
-/**
- * kvm_gmem_read() - KVM reads guest memory where kvm_gmem_owns_gfn()
- * @slot:	the slot
- * @gfn:	the gfn
- * @data:	where to
- * @offset:	offset in the page in bytes
- * @len:	length in bytes, up to the end of the page
- * @atomic:	do not sleep; fails if the page is not there
- *
- * Context: inside kvm->srcu.
- * Return: 0 or -EFAULT.
- */
-int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
-		  int offset, int len, bool atomic);
-
-/**
- * kvm_gmem_write() - KVM writes guest memory where kvm_gmem_owns_gfn()
- * @slot:	the slot
- * @gfn:	the gfn
- * @data:	where from
- * @offset:	offset in the page in bytes
- * @len:	length in bytes, up to the end of the page
- *
- * Does not mark the page dirty.
- *
- * Context: inside kvm->srcu, may sleep.
- * Return: 0 or -EFAULT.
- */
-int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
-		   const void *data, int offset, int len);
-
-/**
  * kvm_gmem_cmpxchg() - atomic access of KVM where kvm_gmem_owns_gfn()
  * @slot:	the slot, or NULL
  * @gpa:	address, aligned to @size
@@ -294,24 +319,6 @@ static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn)
 {
 	return pfn_valid(pfn) && guest_memory_page_hidden(pfn_to_page(pfn));
 }
-
-/**
- * kvm_gmem_make_copy() - what kvm_vcpu_map() maps instead of a hidden page
- * @page:	the page, with a reference for as long as the map exists
- *
- * Context: process, may sleep.
- * Return: the address.
- */
-void *kvm_gmem_make_copy(struct page *page);
-
-/**
- * kvm_gmem_drop_copy() - undo kvm_gmem_make_copy()
- * @map:	a map for which kvm_gmem_map_is_copy() is true
- * @dirty:	take what KVM has changed in the copy to the page
- *
- * Context: process.
- */
-void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty);
 
 /**
  * kvm_gmem_map_is_copy() - does a map show a copy of the guest's page?
@@ -585,164 +592,50 @@ int kvm_gmem_check_extension(struct kvm *kvm, long cap);
 #else /* CONFIG_KVM_PRIVATE_MEM */
 
 static inline bool kvm_slot_is_gmem(const struct kvm_memory_slot *slot)
-{
-	return false;
-}
-
-static inline bool kvm_slot_is_gmem_only(const struct kvm_memory_slot *slot)
-{
-	return false;
-}
-
+{ return false; }
 static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
-				      const struct kvm_memory_slot *src)
-{
-}
-
-static inline bool kvm_has_private_mem(const struct kvm *kvm)
-{
-	return false;
-}
-
-static inline bool kvm_gfn_is_private(struct kvm *kvm, gfn_t gfn)
-{
-	return false;
-}
-
+				      const struct kvm_memory_slot *src) { }
+static inline bool kvm_has_private_mem(const struct kvm *kvm) { return false; }
 static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot,
-					  gfn_t gfn)
-{
-	return false;
-}
-
+					  gfn_t gfn) { return false; }
 static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
-				     gfn_t gfn)
-{
-	return false;
-}
-
+				     gfn_t gfn) { return false; }
 static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
-{
-	return false;
-}
-
-static inline kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot,
-					gfn_t gfn, bool atomic, bool *writable)
-{
-	return KVM_PFN_ERR_FAULT;
-}
-
-static inline int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn,
-				void *data, int offset, int len, bool atomic)
-{
-	return -EFAULT;
-}
-
-static inline int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
-				 const void *data, int offset, int len)
-{
-	return -EFAULT;
-}
-
+{ return false; }
+static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn) { return false; }
+static inline bool kvm_gmem_slot_allowed(struct kvm *kvm, u32 slot)
+{ return true; }
 static inline int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot,
 				   gpa_t gpa, void *old, const void *new,
-				   unsigned int size)
-{
-	return -EOPNOTSUPP;
-}
-
-static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn)
-{
-	return false;
-}
-
-static inline void *kvm_gmem_make_copy(struct page *page)
-{
-	return NULL;
-}
-
-static inline void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty)
-{
-}
-
+				   unsigned int size) { return -EOPNOTSUPP; }
 static inline bool kvm_gmem_map_is_copy(const struct kvm_host_map *map)
-{
-	return false;
-}
-
-static inline void kvm_gmem_sync_map(struct kvm_host_map *map)
-{
-}
-
-static inline bool kvm_gmem_wait_invalidated(struct kvm *kvm,
-					     unsigned long *seq)
-{
-	return true;
-}
-
-static inline bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
-{
-	return true;
-}
-
-static inline void kvm_gmem_init_vm(struct kvm *kvm, bool private)
-{
-}
-
-static inline void kvm_gmem_destroy_vm(struct kvm *kvm)
-{
-}
-
-static inline bool kvm_gmem_slot_allowed(struct kvm *kvm, u32 slot)
-{
-	return true;
-}
-
-static inline unsigned long kvm_arch_vm_types(void)
-{
-	return 1;
-}
-
-static inline long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu,
-				       unsigned int ioctl, void __user *argp)
-{
-	return -ENOTTY;
-}
-
+{ return false; }
+static inline void kvm_gmem_sync_map(struct kvm_host_map *map) { }
 static inline int
 kvm_gmem_check_region(const struct kvm_userspace_memory_region2 *mem)
-{
-	return -EINVAL;
-}
-
+{ return -EINVAL; }
 static inline int
 kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 		      const struct kvm_userspace_memory_region2 *mem)
-{
-	return 0;
-}
-
+{ return 0; }
 static inline int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 				const struct kvm_userspace_memory_region2 *mem)
-{
-	return 0;
-}
-
-static inline void kvm_gmem_unbind(struct kvm_memory_slot *slot)
-{
-}
-
-static inline long kvm_gmem_vm_ioctl(struct kvm *kvm, unsigned int ioctl,
-				     void __user *argp)
-{
-	return -ENOTTY;
-}
-
+{ return 0; }
+static inline void kvm_gmem_unbind(struct kvm_memory_slot *slot) { }
+static inline bool kvm_gmem_wait_invalidated(struct kvm *kvm,
+					     unsigned long *seq)
+{ return true; }
+static inline void kvm_gmem_init_vm(struct kvm *kvm, bool private) { }
+static inline void kvm_gmem_destroy_vm(struct kvm *kvm) { }
 static inline int kvm_gmem_check_extension(struct kvm *kvm, long cap)
-{
-	return 0;
-}
+{ return 0; }
+static inline long kvm_gmem_vm_ioctl(struct kvm *kvm, unsigned int ioctl,
+				     void __user *argp) { return -ENOTTY; }
+static inline long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu,
+				       unsigned int ioctl, void __user *argp)
+{ return -ENOTTY; }
+static inline unsigned long kvm_arch_vm_types(void) { return 1; }
 
 #endif /* CONFIG_KVM_PRIVATE_MEM */
 
