@@ -7,18 +7,13 @@
 #include <linux/kvm_gmem.h>
 #include <linux/rbtree.h>
 
-/**
- * struct kvm_gmem_view - one virtual machine's use of a guest_memfd inode
- * @user:	registration with the inode
- * @kvm:	the virtual machine; the file holds a reference
- * @bindings:	tree of &struct kvm_gmem_binding by page of the file; guarded by
- *		the inode's bindings lock
- *
- * The private_data of the file, freed with it.
- */
+/* One VM's use of a guest_memfd inode: private_data of the file, freed with it. */
 struct kvm_gmem_view {
+	/* Registration with the inode. */
 	struct guest_memory_user user;
+	/* The file holds a reference. */
 	struct kvm *kvm;
+	/* By page of the file; guarded by the inode's bindings lock. */
 	struct rb_root_cached bindings;
 };
 

@@ -40,6 +40,16 @@ static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
 	return r ? NULL : pfn_to_page(pfn);
 }
 
+/*
+ * The functions below are for gfns for which kvm_gmem_owns_gfn() is true.  The
+ * caller holds kvm->srcu.  If @atomic, they do not sleep and fail if the page is
+ * not present.
+ */
+
+/*
+ * Returns the pfn, with a reference to the page, or KVM_PFN_ERR_FAULT.
+ * @writable, unless NULL, is set to true.
+ */
 kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
 			  bool atomic, bool *writable)
 {
@@ -51,6 +61,7 @@ kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
 	return page ? page_to_pfn(page) : KVM_PFN_ERR_FAULT;
 }
 
+/* Read inside the page at @gfn.  Returns 0 or -EFAULT. */
 int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 		  int offset, int len, bool atomic)
 {
@@ -65,6 +76,7 @@ int kvm_gmem_read(const struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 	return 0;
 }
 
+/* Write inside the page at @gfn, without marking it dirty.  May sleep. */
 int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
 		   const void *data, int offset, int len)
 {
@@ -79,6 +91,12 @@ int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
 	return 0;
 }
 
+/*
+ * Atomically exchange 1, 2, 4 or 8 aligned bytes.  @slot may be NULL.  May sleep.
+ *
+ * Returns 0 on success; 1 if the value differs, with the present one in @old;
+ * -EFAULT; -EOPNOTSUPP if guest_memfd does not own the page.
+ */
 int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot, gpa_t gpa, void *old,
 		     const void *new, unsigned int size)
 {

@@ -27,6 +27,10 @@
 #include "gmem.h"
 #include "kvm_mm.h"
 
+/*
+ * Check the flags and the offset of a region with KVM_MEM_GUEST_MEMFD.  Does not
+ * look at the file, which is irrelevant when user space deletes a slot.
+ */
 int kvm_gmem_check_region(const struct kvm_userspace_memory_region2 *mem)
 {
 	u32 valid = KVM_MEM_GUEST_MEMFD | KVM_MEM_LOG_DIRTY_PAGES;
@@ -41,6 +45,14 @@ int kvm_gmem_check_region(const struct kvm_userspace_memory_region2 *mem)
 	return 0;
 }
 
+/*
+ * Check whether @mem may replace the slot @old of the same id; size,
+ * userspace_addr and KVM_MEM_READONLY are known to match.  A slot cannot gain,
+ * lose, move or exchange guest_memfd memory.  Only KVM_MEM_LOG_DIRTY_PAGES of a
+ * gmem-only slot may change.  The caller holds slots_lock.
+ *
+ * Returns 0, -EINVAL, or -EBADF if the file descriptor is not open.
+ */
 int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 			  const struct kvm_userspace_memory_region2 *mem)
 {
@@ -192,6 +204,16 @@ static void kvm_gmem_forget_pfns(struct kvm *kvm, unsigned long uaddr,
 					  uaddr + npages * PAGE_SIZE, true);
 }
 
+/*
+ * Give @slot, which is complete but not yet reachable, the memory that @mem asks
+ * for.  Without KVM_MEM_GUEST_MEMFD, only note whether the VM is protected.  The
+ * caller holds slots_lock; takes the invalidate_lock and the bindings lock.
+ *
+ * Returns 0; -EBADF if the file descriptor is not open; -EINVAL if it is not a
+ * guest_memfd of this VM, if the range is not inside the file, or if dirty
+ * logging is requested and the file is not mappable; -EEXIST if a page of the
+ * range is bound already; -ENOMEM.
+ */
 int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 		  const struct kvm_userspace_memory_region2 *mem)
 {
@@ -220,6 +242,12 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 	return r;
 }
 
+/*
+ * End the binding of @slot, if it has one, when no copy of the slot is reachable
+ * any more.  The caller holds slots_lock, or the last reference to the VM is
+ * gone; it is not inside an SRCU section.  Takes the invalidate_lock and the
+ * bindings lock.
+ */
 void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
@@ -248,6 +276,15 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 	iput(inode);
 }
 
+/*
+ * Resolve @gfn through the guest_memfd of @slot.  @order receives the largest
+ * order that may be mapped, see guest_memory_get_pfn().  The caller holds
+ * kvm->srcu; it sampled mmu_invalidate_seq before and checks it under mmu_lock
+ * before it maps @pfn.  May sleep; takes the invalidate_lock.
+ *
+ * Returns 0 with a reference to the page; -EFAULT if the file is closed or the
+ * allocation fails; -EHWPOISON if the page has a memory error.
+ */
 int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
 		     gfn_t gfn, kvm_pfn_t *pfn, unsigned int *order)
 {

@@ -65,6 +65,14 @@ void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end)
 		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
 }
 
+/*
+ * Wait until no invalidation is in progress, and sample mmu_invalidate_seq again
+ * if there was one.  A caller that took the page over and over meanwhile would
+ * block a conversion, which waits for references to go away.  Kernel threads do
+ * not wait.  Sleeps; the caller holds no lock that an invalidation takes.
+ *
+ * Returns false if the task was killed.
+ */
 bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq)
 {
 	/* When a process exits, an invalidation may never end. */

@@ -32,6 +32,10 @@ static u64 kvm_gmem_attributes(struct kvm *kvm)
 	return 0;
 }
 
+/*
+ * KVM_CHECK_EXTENSION; @kvm is NULL for /dev/kvm.  Returns 0 for capabilities
+ * that do not belong to guest_memfd.
+ */
 int kvm_gmem_check_extension(struct kvm *kvm, long cap)
 {
 	if (!kvm_arch_gmem_supported())
@@ -88,6 +92,10 @@ static int kvm_gmem_ioctl_set_region(struct kvm *kvm, void __user *argp)
 	return kvm_set_memory_region(kvm, &mem);
 }
 
+/*
+ * The VM ioctls of guest_memfd, called without locks by a process of kvm->mm.
+ * Returns -ENOTTY for ioctls of others.
+ */
 long kvm_gmem_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 {
 	if (!kvm_arch_gmem_supported())
@@ -170,6 +178,7 @@ static int kvm_ioctl_pre_fault(struct kvm_vcpu *vcpu, void __user *argp)
 	return r;
 }
 
+/* The same for vCPU ioctls; the caller holds vcpu->mutex. */
 long kvm_gmem_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl,
 			 void __user *argp)
 {

@@ -45,6 +45,10 @@ static void kvm_gmem_write_copy(struct page *page, void *copy)
 	guest_memory_merge_page(page, copy + PAGE_SIZE, copy);
 }
 
+/*
+ * Returns what kvm_vcpu_map() maps instead of a hidden page.  May sleep.  The
+ * map holds a reference to @page as long as it exists.
+ */
 void *kvm_gmem_make_copy(struct page *page)
 {
 	void *copy;
@@ -57,6 +61,7 @@ void *kvm_gmem_make_copy(struct page *page)
 	return copy;
 }
 
+/* Free the copy; if @dirty, write KVM's changes back to the page first. */
 void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty)
 {
 	if (dirty && !PageHWPoison(map->page))
@@ -66,6 +71,7 @@ void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty)
 	free_pages((unsigned long)map->hva, GMEM_COPY_ORDER);
 }
 
+/* True if @map is a copy, i.e. does not follow what others write to the page. */
 bool kvm_gmem_map_is_copy(const struct kvm_host_map *map)
 {
 	return map->hva && map->page != KVM_UNMAPPED_PAGE &&
@@ -73,6 +79,11 @@ bool kvm_gmem_map_is_copy(const struct kvm_host_map *map)
 }
 EXPORT_SYMBOL_GPL(kvm_gmem_map_is_copy);
 
+/*
+ * If @map is a copy, write KVM's changes back to the page, then copy the page
+ * again.  Any context but NMI; the caller serialises all uses of @map, which may
+ * be unmapped.
+ */
 void kvm_gmem_sync_map(struct kvm_host_map *map)
 {
 	if (!kvm_gmem_map_is_copy(map) || PageHWPoison(map->page))

@@ -26,6 +26,11 @@
 #include "gmem.h"
 #include "kvm_mm.h"
 
+/*
+ * True if all gfns of the naturally aligned block around @gfn have the same
+ * state, so that one mapping may cover it.  @npages is a power of 2.  The caller
+ * holds mmu_lock; invalidations bracket changes of the state.
+ */
 bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
 {
 	unsigned long first, last;
@@ -263,12 +268,14 @@ long kvm_gmem_ioctl_set_attributes2(struct kvm *kvm, struct inode *inode,
 	return r;
 }
 
+/* Called from kvm_arch_init_vm(); @private depends on the type of the VM. */
 void kvm_gmem_init_vm(struct kvm *kvm, bool private)
 {
 	kvm->has_private_mem = private;
 	guest_memory_ranges_init(&kvm->private_gfns);
 }
 
+/* Called from kvm_destroy_vm(), after all slots are gone. */
 void kvm_gmem_destroy_vm(struct kvm *kvm)
 {
 	guest_memory_ranges_destroy(&kvm->private_gfns);
