@@ -83,6 +83,14 @@ static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 	return r == -EAGAIN ? 0 : r;
 }
 
+/*
+ * Map the page at fault->gfn in stage 2, with page tables from the vCPU's memory
+ * cache.  Called by a process of kvm->mm with vcpu->mutex and kvm->srcu held; may
+ * sleep.
+ *
+ * Returns 0 if the page is mapped or the access is to be retried; -EFAULT,
+ * -EHWPOISON or -ENOMEM.
+ */
 int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 {
 	struct kvm_memory_slot *slot = fault->slot;
@@ -146,6 +154,14 @@ static void kvm_gmem_access_fault(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa)
 	write_unlock(&vcpu->kvm->mmu_lock);
 }
 
+/*
+ * The counterpart of user_mem_abort(), for aborts for which
+ * kvm_gmem_handles_fault() is true.  @fault_status is FSC_FAULT, FSC_PERM or
+ * FSC_ACCESS.  Called by the vCPU's process with kvm->srcu held; may sleep.
+ *
+ * Returns 1 to run the guest again; -EFAULT or -EHWPOISON with the exit to user
+ * space filled in; -ENOMEM.
+ */
 int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 		   struct kvm_memory_slot *slot, unsigned long fault_status)
 {

@@ -1,69 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* guest_memfd: what arm64's KVM calls */
+/* guest_memfd: interface to arm64's KVM */
 #ifndef __KVM_ARM64_GMEM_H
 #define __KVM_ARM64_GMEM_H
 
 #include <linux/kvm_gmem.h>
 #include <linux/kvm_host.h>
 
-/**
- * struct kvm_gmem_fault - a stage-2 fault that guest_memfd resolves
- * @slot:	the slot at @gfn, or NULL
- * @gfn:	the gfn
- * @write:	the access is a write
- * @exec:	the access is an instruction fetch
- * @perm:	a page is mapped, but does not allow the access
- * @private:	out: the memory is private
- */
+/* A stage-2 fault that guest_memfd resolves. */
 struct kvm_gmem_fault {
+	/* The slot at @gfn, or NULL. */
 	struct kvm_memory_slot *slot;
 	gfn_t gfn;
+	/* The access is a write or an instruction fetch. */
 	bool write;
 	bool exec;
+	/* A page is mapped, but does not allow the access. */
 	bool perm;
+	/* Out: the memory is private. */
 	bool private;
 };
 
-#ifdef CONFIG_KVM_PRIVATE_MEM
-
-/**
- * kvm_gmem_abort() - the guest_memfd counterpart of user_mem_abort()
- * @vcpu:	the faulting vCPU
- * @fault_ipa:	the faulting address
- * @slot:	the slot there, or NULL
- * @fault_status: FSC_FAULT, FSC_PERM or FSC_ACCESS
- *
- * For aborts for which kvm_gmem_handles_fault() is true.
- *
- * Context: vCPU's process, inside kvm->srcu, may sleep.
- * Return: 1 to run the guest again; -EFAULT or -EHWPOISON with the exit to user
- * space filled in; -ENOMEM.
+/*
+ * Only called if kvm_gmem_handles_fault() is true; otherwise the compiler removes
+ * the call.
  */
 int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 		   struct kvm_memory_slot *slot, unsigned long fault_status);
 
-/**
- * kvm_gmem_map() - map the page at a gfn in stage 2
- * @vcpu:	the vCPU whose memory cache provides page tables
- * @fault:	what it is mapped for
- *
- * Context: process of kvm->mm, vcpu->mutex held, inside kvm->srcu, may sleep.
- * Return: 0 if it is mapped or the access is to be tried again; -EFAULT,
- * -EHWPOISON or -ENOMEM.
- */
-int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault);
+#ifdef CONFIG_KVM_PRIVATE_MEM
 
-/**
- * kvm_gmem_slot_possible() - can arm64 do what a new slot asks for?
- * @kvm:	the virtual machine
- * @slot:	the slot, with its binding
- *
- * An ordinary VM has no use for the private side of a slot with two backings.
- * Memory tags would have to be initialised before the host maps a page, and
- * kept from it while the page is private.
- *
- * Context: slots_lock held.
- * Return: true if so.
+int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault);
+bool kvm_gmem_has_slots(struct kvm *kvm);
+
+/*
+ * True if arm64 supports a new slot, which has its binding already.  An ordinary
+ * VM has no use for the private side of a dual-backed slot.  Memory tags would
+ * have to be initialised before the host maps a page, and be kept from the host
+ * while the page is private.  The caller holds slots_lock.
  */
 static inline bool kvm_gmem_slot_possible(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot)
@@ -75,34 +48,12 @@ static inline bool kvm_gmem_slot_possible(struct kvm *kvm,
 	       (kvm_slot_is_gmem_only(slot) || kvm_has_private_mem(kvm));
 }
 
-/**
- * kvm_gmem_has_slots() - does any slot have guest_memfd memory?
- * @kvm:	the virtual machine
- *
- * Context: slots_lock held.
- * Return: true if so.
- */
-bool kvm_gmem_has_slots(struct kvm *kvm);
-
 #else /* CONFIG_KVM_PRIVATE_MEM */
 
-static inline int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
-				 struct kvm_memory_slot *slot,
-				 unsigned long fault_status)
-{
-	return -EFAULT;
-}
-
+static inline bool kvm_gmem_has_slots(struct kvm *kvm) { return false; }
 static inline bool kvm_gmem_slot_possible(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot)
-{
-	return true;
-}
-
-static inline bool kvm_gmem_has_slots(struct kvm *kvm)
-{
-	return false;
-}
+{ return true; }
 
 #endif /* CONFIG_KVM_PRIVATE_MEM */
 

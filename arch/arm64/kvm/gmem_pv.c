@@ -32,6 +32,10 @@
 				 BIT(KVM_REG_ARM_VENDOR_HYP_BIT_MEM_SHARE) | \
 				 BIT(KVM_REG_ARM_VENDOR_HYP_BIT_MEM_UNSHARE))
 
+/*
+ * The mask that KVM_CAP_EXIT_HYPERCALL can enable; @kvm is NULL for /dev/kvm.  As
+ * on x86, BIT(KVM_HC_MAP_GPA_RANGE) stands for guest-requested conversion.
+ */
 unsigned long kvm_gmem_exit_hypercalls(struct kvm *kvm)
 {
 	if (kvm ? kvm_has_private_mem(kvm) : kvm_arch_vm_types() > 1)
@@ -40,6 +44,7 @@ unsigned long kvm_gmem_exit_hypercalls(struct kvm *kvm)
 	return 0;
 }
 
+/* Enable @mask and disable the rest.  Returns 0 or -EINVAL. */
 int kvm_gmem_enable_exit_hypercalls(struct kvm *kvm, u64 mask)
 {
 	if (!kvm_has_private_mem(kvm) || (mask & ~kvm_gmem_exit_hypercalls(kvm)))
@@ -53,11 +58,16 @@ int kvm_gmem_enable_exit_hypercalls(struct kvm *kvm, u64 mask)
 	return 0;
 }
 
+/* The bits of KVM_REG_ARM_VENDOR_HYP_BMAP that only protected VMs have. */
 unsigned long kvm_gmem_vendor_hyp_features(struct kvm *kvm)
 {
 	return kvm_has_private_mem(kvm) ? KVM_GMEM_HYPERCALLS : 0;
 }
 
+/*
+ * KVM_REG_ARM_VENDOR_HYP_BMAP without the hypercalls that this vCPU cannot make.
+ * The caller holds vcpu->mutex.
+ */
 unsigned long kvm_gmem_visible_hypercalls(struct kvm_vcpu *vcpu)
 {
 	unsigned long bmap = vcpu->kvm->arch.smccc_feat.vendor_hyp_bmap;
@@ -88,6 +98,10 @@ static int kvm_gmem_forward_hypercall(struct kvm_vcpu *vcpu, u32 func_id)
 	return 0;
 }
 
+/*
+ * Handle a hypercall that kvm_gmem_visible_hypercalls() allows.  The caller holds
+ * vcpu->mutex.  Returns 1 to run the guest again, 0 to exit to user space.
+ */
 int kvm_gmem_hypercall(struct kvm_vcpu *vcpu, u32 func_id)
 {
 	unsigned long arg1 = smccc_get_arg1(vcpu);
@@ -111,6 +125,10 @@ out:
 	return 1;
 }
 
+/*
+ * When KVM_RUN begins: if kvm_gmem_hypercall() made the last exit, pass the
+ * result from user space to the guest.  The caller holds vcpu->mutex.
+ */
 void kvm_gmem_finish_hypercall(struct kvm_vcpu *vcpu)
 {
 	if (!vcpu_get_flag(vcpu, MEM_HYPERCALL))
@@ -121,8 +139,9 @@ void kvm_gmem_finish_hypercall(struct kvm_vcpu *vcpu)
 }
 
 /*
- * The usual way to report stolen time uses the slot's userspace address.  In a
- * protected virtual machine the record may be in the file.
+ * Report stolen time in a protected VM.  The usual way uses the slot's userspace
+ * address, but the record may be in the file.  Called by the vCPU's process
+ * before it enters the guest, with kvm->srcu held; may sleep.
  */
 void kvm_gmem_update_stolen_time(struct kvm_vcpu *vcpu)
 {

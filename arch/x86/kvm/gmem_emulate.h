@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* guest_memfd: emulated accesses that find no memory */
+/* guest_memfd: emulated accesses to missing memory */
 #ifndef __KVM_X86_GMEM_EMULATE_H
 #define __KVM_X86_GMEM_EMULATE_H
 
@@ -11,21 +11,13 @@ void kvm_gmem_emulation_begin(struct kvm_vcpu *vcpu);
 bool kvm_gmem_emulation_fault(struct kvm_vcpu *vcpu, gpa_t gpa);
 bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu);
 
-#else
+#else /* CONFIG_KVM_PRIVATE_MEM */
 
-static inline void kvm_gmem_emulation_begin(struct kvm_vcpu *vcpu)
-{
-}
-
+static inline void kvm_gmem_emulation_begin(struct kvm_vcpu *vcpu) { }
 static inline bool kvm_gmem_emulation_fault(struct kvm_vcpu *vcpu, gpa_t gpa)
-{
-	return false;
-}
-
+{ return false; }
 static inline bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu)
-{
-	return false;
-}
+{ return false; }
 
 #endif /* CONFIG_KVM_PRIVATE_MEM */
 

@@ -19,6 +19,10 @@
 
 #define st_offset(field)	offsetof(struct kvm_steal_time, field)
 
+/*
+ * Both functions are called by the vCPU's process before it enters the guest,
+ * with kvm->srcu held, and may sleep.
+ */
 void kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 {
 	gpa_t gpa = vcpu->arch.st.msr_val & KVM_STEAL_VALID_BITS;
@@ -52,6 +56,7 @@ void kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 
 #define clock_offset(field)	offsetof(struct pvclock_vcpu_time_info, field)
 
+/* Write vcpu->arch.hv_clock to the clock at @gpa, whose page cannot be mapped. */
 void kvm_gmem_update_pvclock(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
 	struct pvclock_vcpu_time_info *clock = &vcpu->arch.hv_clock;

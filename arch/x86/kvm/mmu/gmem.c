@@ -66,6 +66,15 @@ static int kvm_gmem_fault_exit(struct kvm_vcpu *vcpu,
 	return r;
 }
 
+/*
+ * The counterpart of kvm_faultin_pfn(), for faults for which
+ * kvm_gmem_handles_fault() is true.  Fills in pfn, with a reference to the page,
+ * hva, map_writable and max_level.  The caller sampled fault->mmu_seq, followed
+ * by smp_rmb(), and holds kvm->srcu; may sleep.
+ *
+ * Returns RET_PF_CONTINUE; RET_PF_RETRY without a page; -EFAULT or -EHWPOISON with
+ * the exit to user space filled in.
+ */
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	unsigned int order = 0;
