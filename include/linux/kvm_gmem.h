@@ -20,7 +20,7 @@
 struct inode;
 struct kvm_gmem_view;
 
-/* A memslot shows a range of a guest_memfd.  Constant unless a lock is named. */
+/* A range of a guest_memfd in a memslot.  Constant unless a lock is named. */
 struct kvm_gmem_binding {
 	/*
 	 * Position in the tree of @view: the pages [start, last] of the file.
@@ -45,13 +45,14 @@ struct kvm_gmem_binding {
 	/* First gfn, address space and id of the slot. */
 	gfn_t base_gfn;
 	u16 as_id;
-	/* Look up the slot by id on each use: KVM may replace it at any time. */
+	/* Look the slot up for each use: KVM may replace it at any time. */
 	short id;
 };
 
 /*
  * KVM's own accesses, for gfns for which kvm_gmem_owns_gfn() is true.  Without
- * CONFIG_KVM_PRIVATE_MEM it is constant false and the compiler removes the calls.
+ * CONFIG_KVM_PRIVATE_MEM it is constant false and the compiler removes the
+ * calls.
  */
 kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
 			  bool atomic, bool *writable);
@@ -193,8 +194,8 @@ static inline bool kvm_gmem_slot_allowed(struct kvm *kvm, u32 slot)
 }
 
 /*
- * Fill in KVM_EXIT_MEMORY_FAULT for [gpa, gpa + size), page aligned.  The caller
- * holds vcpu->mutex and returns -EFAULT or -EHWPOISON from KVM_RUN.
+ * Fill in KVM_EXIT_MEMORY_FAULT for [gpa, gpa + size), page aligned.  The
+ * caller holds vcpu->mutex and returns -EFAULT or -EHWPOISON from KVM_RUN.
  */
 static inline void kvm_prepare_memory_fault_exit(struct kvm_vcpu *vcpu,
 						 gpa_t gpa, gpa_t size,
@@ -248,8 +249,8 @@ unsigned long kvm_arch_vm_types(void);
  * runs under vcpu->mutex, between begin and end, inside kvm->srcu.  It returns
  * the number of bytes, at most @size, that are mapped from @gpa on; 0 if an
  * invalidation interfered and the caller has to retry outside the SRCU section;
- * -ENOENT without a memslot; -EFAULT or -EHWPOISON without memory; -EAGAIN while
- * the slot is being deleted; -EOPNOTSUPP if the MMU cannot do it.
+ * -ENOENT without a memslot; -EFAULT or -EHWPOISON without memory; -EAGAIN
+ * while the slot is being deleted; -EOPNOTSUPP if the MMU cannot do it.
  */
 bool kvm_arch_pre_fault_supported(void);
 void kvm_arch_pre_fault_begin(struct kvm_vcpu *vcpu);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* guest_memfd: what its files in virt/kvm share among themselves */
+/* guest_memfd: declarations shared by its files in virt/kvm */
 #ifndef __KVM_GMEM_INTERNAL_H
 #define __KVM_GMEM_INTERNAL_H
 
@@ -7,7 +7,7 @@
 #include <linux/kvm_gmem.h>
 #include <linux/rbtree.h>
 
-/* One VM's use of a guest_memfd inode: private_data of the file, freed with it. */
+/* One VM's view of a guest_memfd inode, in private_data of the file. */
 struct kvm_gmem_view {
 	/* Registration with the inode. */
 	struct guest_memory_user user;
@@ -18,9 +18,9 @@ struct kvm_gmem_view {
 };
 
 /*
- * Walks the bindings of @view that show any of the pages [start, end) of its
- * file, under the bindings lock.  The caller sets the first three fields;
- * kvm_gmem_next_bind() fills in the others and returns false at the end.
+ * Iterates over the bindings of @view that show any of the pages [start, end)
+ * of its file, under the bindings lock.  The caller sets the first three
+ * fields, kvm_gmem_next_bind() the others.
  */
 struct kvm_gmem_bind_iter {
 	struct kvm_gmem_view *view;
@@ -33,7 +33,7 @@ struct kvm_gmem_bind_iter {
 	gfn_t gfn_end;
 };
 
-/* The part of [start, end) that @slot shows. */
+/* Clamp gfns [start, end) to @slot. */
 static inline gfn_t kvm_gmem_clamp_slot(const struct kvm_memory_slot *slot,
 					gfn_t start, gfn_t end,
 					gfn_t *clamped_end)

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: how KVM itself reads and writes guest memory
+ * guest_memfd: KVM's own reads and writes of guest memory
  *
  * KVM fetches instructions, walks page tables and keeps clocks in guest memory.
- * It does so through userspace_addr, but in a protected virtual machine that
- * address may show nothing, or something else.  There KVM takes the page from
- * the file, as the guest does, and fails where the guest would: a private gfn of
- * a slot without a file has no memory.  No other virtual machine uses this path.
+ * It does so through userspace_addr, but in a protected VM nothing, or
+ * something else, may be mapped there.  KVM then takes the page from the file,
+ * as the guest does, and fails where the guest would: a private gfn of a slot
+ * without a file has no memory.  No other VM uses this path.
  *
- * An access holds a reference to the page and no lock.  It may hit a page that
- * is on its way out of the file, like an access of the guest that came a little
- * earlier; the page is freed after the access.  A conversion to private may find
- * the reference and waits for it to go.
+ * An access holds a reference to the page and no lock.  It may race with the
+ * removal of the page from the file, and is then equivalent to a slightly
+ * earlier access of the guest; the page is freed after the access.  A
+ * conversion to private may find the reference and waits until it is dropped.
  */
 #include <linux/mm.h>
 #include <linux/kvm_host.h>
 
 #include "gmem.h"
 
-/* The page at @gfn with a reference, or NULL. */
+/* Returns the page at @gfn with a reference, or NULL. */
 static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
 				  bool atomic)
 {
@@ -42,8 +42,8 @@ static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
 
 /*
  * The functions below are for gfns for which kvm_gmem_owns_gfn() is true.  The
- * caller holds kvm->srcu.  If @atomic, they do not sleep and fail if the page is
- * not present.
+ * caller holds kvm->srcu.  If @atomic, they do not sleep and fail if the page
+ * is not present.
  */
 
 /*
@@ -92,7 +92,8 @@ int kvm_gmem_write(const struct kvm_memory_slot *slot, gfn_t gfn,
 }
 
 /*
- * Atomically exchange 1, 2, 4 or 8 aligned bytes.  @slot may be NULL.  May sleep.
+ * Atomically exchange 1, 2, 4 or 8 aligned bytes.  @slot may be NULL.  May
+ * sleep.
  *
  * Returns 0 on success; 1 if the value differs, with the present one in @old;
  * -EFAULT; -EOPNOTSUPP if guest_memfd does not own the page.

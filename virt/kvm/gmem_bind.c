@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: bindings, i.e. where a file appears in the guest
+ * guest_memfd: bindings of memslots to files
  *
- * A binding ties a range of a file to the gfns of a memslot.  Guest faults go
- * from the slot to the binding to the page; when pages leave the file, the file
- * goes from its bindings to the slots and zaps.
+ * A binding ties a range of a file to the gfns of a memslot.  A guest fault
+ * goes from the slot to the binding to the page.  When pages leave the file,
+ * gmem_invalidate.c goes from the bindings of the file to the slots and zaps.
  *
  * Invariants:
  *
  * - A page of a file is in at most one binding of that file.
- * - A binding names its slot by id.  KVM replaces slots by copies and frees the
- *   originals; all copies share the binding, so "the slot of this id points to
- *   this binding" identifies it.
- * - A binding is in the tree before its slot can be reached, and leaves it
- *   after the last copy is unreachable.  Invalidations cover all bindings,
- *   whether or not their slot is visible: a slot that becomes visible half-way
- *   must not map a page that is on its way out.
+ * - A binding names its slot by id, because KVM replaces slots by copies and
+ *   frees the originals.  All copies share the binding, so a slot of this id
+ *   that points to the binding is the right one.
+ * - A binding is in the tree before its slot is reachable, and leaves it after
+ *   the last copy is unreachable.  Invalidations cover all bindings, whether or
+ *   not the slot is visible: a slot that becomes visible during an invalidation
+ *   must not map a page that is being removed.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -28,8 +28,8 @@
 #include "kvm_mm.h"
 
 /*
- * Check the flags and the offset of a region with KVM_MEM_GUEST_MEMFD.  Does not
- * look at the file, which is irrelevant when user space deletes a slot.
+ * Check the flags and the offset of a region with KVM_MEM_GUEST_MEMFD.  Does
+ * not look at the file, which is irrelevant when user space deletes a slot.
  */
 int kvm_gmem_check_region(const struct kvm_userspace_memory_region2 *mem)
 {
@@ -66,7 +66,7 @@ int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 	if (!bind)
 		return 0;
 
-	/* Nothing to change: an error for guest_memfd, unlike other slots. */
+	/* Unlike for other slots, an update without a change is an error. */
 	if (mem->flags == old->flags || !bind->gmem_only)
 		return -EINVAL;
 
@@ -77,13 +77,14 @@ int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 	file = kvm_gmem_get_file(kvm, mem->guest_memfd);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	/* A dead binding may point to where this file's view is now. */
+	/* The view of a dead binding is freed, its address may be reused. */
 	same = READ_ONCE(bind->live) && file->private_data == bind->view;
 	fput(file);
 
 	return same ? 0 : -EINVAL;
 }
 
+/* Advance @iter.  Returns false at the end. */
 bool kvm_gmem_next_bind(struct kvm_gmem_bind_iter *iter)
 {
 	struct kvm_gmem_binding *bind = iter->bind;
@@ -136,7 +137,7 @@ kvm_gmem_alloc_bind(struct kvm_gmem_view *view, struct inode *inode,
 	return bind;
 }
 
-/* Enter @bind into its file.  Fails if a page of the range is bound already. */
+/* Insert @bind into its file.  -EEXIST if its range overlaps another one. */
 static int kvm_gmem_insert_bind(struct kvm_gmem_binding *bind)
 {
 	struct rb_root_cached *root = &bind->view->bindings;
@@ -171,8 +172,8 @@ static int kvm_gmem_bind_file(struct file *file, struct kvm_memory_slot *slot,
 		return -ENOMEM;
 
 	/*
-	 * Accesses to the private side of a dual-backed slot are not meant to
-	 * be seen by the host; only gmem-only slots have a dirty log.
+	 * The host must not observe accesses to the private side of a
+	 * dual-backed slot; only gmem-only slots have a dirty log.
 	 */
 	r = -EINVAL;
 	if (kvm_slot_dirty_track_enabled(slot) && !bind->gmem_only)
@@ -194,8 +195,8 @@ err:
 }
 
 /*
- * A pfn cache remembers which page is at an hva, and keeps it over a change of
- * slots.  Only MMU notifiers and our invalidations would tell it otherwise.
+ * Invalidate pfn caches.  They remember which page is at an hva, even across
+ * changes of slots; only MMU notifiers and guest_memfd invalidate them.
  */
 static void kvm_gmem_forget_pfns(struct kvm *kvm, unsigned long uaddr,
 				 unsigned long npages)
@@ -205,9 +206,10 @@ static void kvm_gmem_forget_pfns(struct kvm *kvm, unsigned long uaddr,
 }
 
 /*
- * Give @slot, which is complete but not yet reachable, the memory that @mem asks
- * for.  Without KVM_MEM_GUEST_MEMFD, only note whether the VM is protected.  The
- * caller holds slots_lock; takes the invalidate_lock and the bindings lock.
+ * Give @slot, which is complete but not yet reachable, the memory that @mem
+ * asks for.  Without KVM_MEM_GUEST_MEMFD, only note whether the VM is
+ * protected.  The caller holds slots_lock; takes the invalidate_lock and the
+ * bindings lock.
  *
  * Returns 0; -EBADF if the file descriptor is not open; -EINVAL if it is not a
  * guest_memfd of this VM, if the range is not inside the file, or if dirty
@@ -222,10 +224,10 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 
 	lockdep_assert_held(&kvm->slots_lock);
 
-	/* Slots that KVM makes for itself are never private. */
+	/* Slots that KVM creates for itself are never private. */
 	if (kvm_has_private_mem(kvm) && slot->id < KVM_USER_MEM_SLOTS) {
 		slot->protected_kvm = kvm;
-		/* A former slot may have shown other memory at the same hva. */
+		/* A former slot may have had other memory at the same hva. */
 		kvm_gmem_forget_pfns(kvm, slot->userspace_addr, slot->npages);
 	}
 
@@ -243,10 +245,10 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 }
 
 /*
- * End the binding of @slot, if it has one, when no copy of the slot is reachable
- * any more.  The caller holds slots_lock, or the last reference to the VM is
- * gone; it is not inside an SRCU section.  Takes the invalidate_lock and the
- * bindings lock.
+ * End the binding of @slot, if it has one, when no copy of the slot is
+ * reachable any more.  The caller holds slots_lock, or the last reference to
+ * the VM is gone; it is not inside an SRCU section.  Takes the invalidate_lock
+ * and the bindings lock.
  */
 void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 {
@@ -258,21 +260,21 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 
 	inode = bind->inode;
 	guest_memory_lock_bindings(inode);
-	/* If the file is closed, its tree is gone. */
+	/* The tree is gone once the file is closed. */
 	if (bind->live)
 		interval_tree_remove(&bind->node, &bind->view->bindings);
 	guest_memory_unlock_bindings(inode);
 
 	/*
-	 * Nobody tells a pfn cache from here on when the page goes, and a new
-	 * slot with the same addresses would not be told from this one.
+	 * From here on no invalidation reaches a pfn cache, which cannot tell
+	 * this slot from a new one with the same addresses.
 	 */
 	kvm_gmem_forget_pfns(bind->kvm, bind->uaddr,
 			     bind->node.last - bind->node.start + 1);
 
 	slot->gmem = NULL;
 	kfree(bind);
-	/* Only now: the inode's locks were ours to hold. */
+	/* Last, because the inode's locks are used above. */
 	iput(inode);
 }
 
@@ -294,8 +296,8 @@ int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
 	int r = -EFAULT;
 
 	/*
-	 * Cleared before the invalidation that closes the file ends; pairs
-	 * with the caller's smp_rmb() after it sampled mmu_invalidate_seq.
+	 * @live is cleared before the invalidation that closes the file ends;
+	 * pairs with the caller's smp_rmb() after sampling mmu_invalidate_seq.
 	 */
 	if (READ_ONCE(bind->live))
 		r = guest_memory_get_pfn(bind->inode, index, &__pfn, order);

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: conversion of the files that memslots show, and its undo
+ * guest_memfd: conversion of the files behind memslots, and its undo
  *
- * The file of a gmem-only slot holds the state of its pages.  This is what
- * mem_attributes.c needs to change it by gfn, in all such slots of a range, and
- * to bring the former state back if a later step fails.
+ * The file of a gmem-only slot holds the state of its pages.  mem_attributes.c
+ * converts them by gfn, slot by slot, and restores the former state if a later
+ * step fails.
+ *
+ * slots_lock, which the caller holds, keeps slots and states stable: it
+ * excludes KVM_SET_MEMORY_ATTRIBUTES2 on the same file.
  */
 #include <linux/kvm_host.h>
 
 #include "gmem.h"
 
-/* Convert the part of [start, end) that a gmem-only slot shows, in place. */
+/*
+ * Convert, in place, the part of [start, end) in the gmem-only slot @slot.
+ * Returns the error of guest_memory_convert().
+ */
 int kvm_gmem_convert_slot(const struct kvm_memory_slot *slot, gfn_t start,
 			  gfn_t end, bool private, gfp_t gfp)
 {
@@ -24,7 +30,7 @@ int kvm_gmem_convert_slot(const struct kvm_memory_slot *slot, gfn_t start,
 				    private, gfp, &unused);
 }
 
-/* Remember in @before which gfns of the range were private, in slot @slot. */
+/* Add to @before the gfns of [start, end) in @slot that are private. */
 int kvm_gmem_remember_slot(const struct kvm_memory_slot *slot, gfn_t start,
 			   gfn_t end, struct guest_memory_ranges *before)
 {
@@ -51,8 +57,9 @@ int kvm_gmem_remember_slot(const struct kvm_memory_slot *slot, gfn_t start,
 }
 
 /*
- * Give the gfns [start, end) back the state in @before.  Only ever makes memory
- * shared, which nobody can prevent; hence it must not fail for memory either.
+ * Restore the state of gfns [start, end) from @before.  This only makes memory
+ * shared, which references to pages cannot prevent; with __GFP_NOFAIL, lack of
+ * memory cannot either.
  */
 void kvm_gmem_restore_slots(struct kvm *kvm, gfn_t start, gfn_t end,
 			    struct guest_memory_ranges *before)

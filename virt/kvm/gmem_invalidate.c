@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: invalidation, i.e. how the guest loses pages of a file
+ * guest_memfd: invalidation of guest mappings
  *
- * guest_memfd uses the protocol of the MMU notifiers, keyed by the hva that the
- * slot gives to the gfn.  A fault samples mmu_invalidate_seq, takes the page
- * from the file and, under mmu_lock, starts over if its hva was invalidated
- * since or is being invalidated.  Slots that share userspace addresses cost
- * needless retries, nothing else.
+ * Before pages leave a file or change their state, the memory half calls
+ * kvm_gmem_user_ops, and KVM zaps the gfns at which the file's bindings show
+ * the pages.
+ *
+ * guest_memfd uses the protocol of the MMU notifiers, keyed by the hva that
+ * corresponds to the gfn in the slot.  A fault samples mmu_invalidate_seq,
+ * takes the page from the file and, under mmu_lock, starts over if its hva was
+ * invalidated since or is being invalidated.  Slots that share userspace
+ * addresses cause needless retries, but are otherwise harmless.
  */
 #include <linux/delay.h>
 #include <linux/kvm_host.h>
@@ -18,7 +22,7 @@
 #include "gmem.h"
 #include "kvm_mm.h"
 
-/* Zapping shadow pages does not yield: drop mmu_lock now and then. */
+/* Zapping shadow pages does not yield: drop mmu_lock after this many gfns. */
 #define KVM_GMEM_ZAP_CHUNK	(SZ_8G >> PAGE_SHIFT)
 
 static struct kvm_gmem_view *to_view(struct guest_memory_user *user)
@@ -27,12 +31,12 @@ static struct kvm_gmem_view *to_view(struct guest_memory_user *user)
 }
 
 /*
- * Begin to invalidate the gfns that have the userspace addresses [start, end),
- * until kvm_gmem_bracket_end() with the same range.
+ * Begin to invalidate the gfns with the userspace addresses [start, end), until
+ * kvm_gmem_bracket_end() with the same range.
  *
- * Until then no slot is replaced: one that is being zapped may lack the rmaps
- * that its successor was given.  And no pfn cache comes back to life, which
- * looks at the count and not at the range.  Both is what MMU notifiers do, see
+ * Until then, KVM replaces no slot: a slot that is being zapped may lack rmaps
+ * that were given to its successor.  Nor is a pfn cache refreshed, because that
+ * depends on the count, not on the range.  MMU notifiers do both, too; see
  * kvm_swap_active_memslots() and hva_to_pfn_retry().
  */
 void kvm_gmem_bracket_begin(struct kvm *kvm, hva_t start, hva_t end)
@@ -60,26 +64,27 @@ void kvm_gmem_bracket_end(struct kvm *kvm, hva_t start, hva_t end)
 	wake = --kvm->mn_active_invalidate_count == 0;
 	spin_unlock(&kvm->mn_invalidate_lock);
 
-	/* At most one waiter, it holds slots_lock. */
+	/* There is at most one waiter, which holds slots_lock. */
 	if (wake)
 		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
 }
 
 /*
- * Wait until no invalidation is in progress, and sample mmu_invalidate_seq again
- * if there was one.  A caller that took the page over and over meanwhile would
- * block a conversion, which waits for references to go away.  Kernel threads do
- * not wait.  Sleeps; the caller holds no lock that an invalidation takes.
+ * Wait until no invalidation is in progress, and sample mmu_invalidate_seq
+ * again if there was one.  A caller that took the page over and over meanwhile
+ * would block a conversion, which waits for references to go away.  Kernel
+ * threads do not wait.  Sleeps; the caller holds no lock that an invalidation
+ * takes.
  *
  * Returns false if the task was killed.
  */
 bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq)
 {
-	/* When a process exits, an invalidation may never end. */
+	/* An invalidation may never end when a process exits. */
 	if (current->flags & PF_KTHREAD)
 		return true;
 
-	/* As mmu_notifier_retry_cache() looks at it. */
+	/* The same condition as in mmu_notifier_retry_cache(). */
 	while (READ_ONCE(kvm->mn_active_invalidate_count)) {
 		if (fatal_signal_pending(current))
 			return false;
@@ -87,7 +92,7 @@ bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq)
 		usleep_range_state(10, 100, TASK_KILLABLE);
 
 		*seq = READ_ONCE(kvm->mmu_invalidate_seq);
-		/* Before the count is read, and before the page is taken. */
+		/* Sample before reading the count and taking the page. */
 		smp_rmb();
 	}
 
@@ -95,8 +100,9 @@ bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq)
 }
 
 /*
- * Zap gfns [start, end) of @slot from the guest; inside a bracket.  False if the
- * task was killed and @killable: what is left need not be zapped then.
+ * Zap gfns [start, end) of @slot in the guest, inside a bracket.  Returns false
+ * if @killable and the task was killed; the rest of the range is not zapped
+ * then.
  */
 bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
 		  gfn_t end, bool killable)
@@ -144,7 +150,7 @@ static void kvm_gmem_invalidate_bind(struct kvm *kvm,
 
 	idx = srcu_read_lock(&kvm->srcu);
 	slot = id_to_memslot(__kvm_memslots(kvm, bind->as_id), bind->id);
-	/* A slot of this id may exist that is not (yet) the one bound. */
+	/* The slot with this id is not necessarily the bound one (yet). */
 	if (slot && slot->gmem == bind)
 		kvm_gmem_zap(kvm, slot, start, end, false);
 	srcu_read_unlock(&kvm->srcu, idx);
@@ -181,7 +187,7 @@ static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
 				     kvm_gmem_hva(iter.bind, iter.gfn_end));
 }
 
-/* The file is being closed: its bindings outlive it, dead. */
+/* The file is being closed.  Its bindings outlive it, but are dead. */
 static void kvm_gmem_detach(struct guest_memory_user *user)
 {
 	struct kvm_gmem_bind_iter iter = {

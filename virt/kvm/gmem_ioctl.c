@@ -2,16 +2,16 @@
 /*
  * guest_memfd: ioctls and capabilities
  *
- * What user space passes is copied and checked here; the work is done in
- * guest_memfd.c and, for memory regions, by KVM's own memslot code.  Fields
- * that are reserved in the ABI are not looked at, as in Linux 6.8 and later.
+ * This file copies and checks the arguments from user space.  guest_memfd.c,
+ * mem_attributes.c and, for memory regions, KVM's own memslot code do the work.
+ * As in Linux 6.8 and later, reserved fields of the ABI are ignored.
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
 
 #include "gmem.h"
 
-/* The flags that KVM_CREATE_GUEST_MEMFD takes; @kvm is NULL for /dev/kvm. */
+/* Flags that KVM_CREATE_GUEST_MEMFD accepts; @kvm is NULL for /dev/kvm. */
 static u64 kvm_gmem_flags(struct kvm *kvm)
 {
 	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED |
@@ -23,7 +23,7 @@ static u64 kvm_gmem_flags(struct kvm *kvm)
 	return flags;
 }
 
-/* The attributes that memory can have; @kvm is NULL for /dev/kvm. */
+/* Attributes that memory can have; @kvm is NULL for /dev/kvm. */
 static u64 kvm_gmem_attributes(struct kvm *kvm)
 {
 	if (kvm ? kvm_has_private_mem(kvm) : kvm_arch_vm_types() > 1)
@@ -84,7 +84,7 @@ static int kvm_gmem_ioctl_set_region(struct kvm *kvm, void __user *argp)
 	if (copy_from_user(&mem, argp, sizeof(mem)))
 		return -EFAULT;
 
-	/* Higher ids are for slots that KVM makes itself. */
+	/* Higher ids are for slots that KVM creates for itself. */
 	if ((u16)mem.slot >= KVM_USER_MEM_SLOTS ||
 	    !kvm_gmem_slot_allowed(kvm, mem.slot))
 		return -EINVAL;
@@ -114,8 +114,8 @@ long kvm_gmem_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 }
 
 /*
- * Populate [gpa, gpa + size) as far as it goes.  Success is any progress; user
- * space calls again for the rest and is told then what is wrong with it.
+ * Populate [gpa, gpa + size) as far as possible.  Any progress counts as
+ * success; user space calls again for the rest and gets the error then.
  */
 static int kvm_pre_fault(struct kvm_vcpu *vcpu,
 			 struct kvm_pre_fault_memory *range)
@@ -130,13 +130,13 @@ static int kvm_pre_fault(struct kvm_vcpu *vcpu,
 		if (signal_pending(current))
 			break;
 
-		/* A step may enter a page; KVM_RUN leaves at this point, too. */
+		/* A step may use an entry; KVM_RUN exits here, too. */
 		r = -ENOSPC;
 		if (vcpu->kvm->dirty_ring_size &&
 		    kvm_dirty_ring_soft_full(&vcpu->dirty_ring))
 			break;
 
-		/* Not one section: who deletes a slot waits for its end. */
+		/* One SRCU section per step: slot deletion waits for its end. */
 		idx = srcu_read_lock(&vcpu->kvm->srcu);
 		r = kvm_arch_pre_fault_memory(vcpu, range->gpa + done,
 					      range->size - done);

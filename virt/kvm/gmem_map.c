@@ -1,30 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: pages that KVM works on and that it cannot map
+ * guest_memfd: copies for kvm_vcpu_map() of pages that cannot be mapped
  *
- * kvm_vcpu_map() maps a page of the guest for KVM, which then uses it like
- * memory of its own.  A page that is outside the direct map is not mapped, but
- * copied: KVM works on the copy, and what it changed there goes back to the page
- * when the map ends.  That is no matter to KVM as long as nobody else works on
- * the page meanwhile.  As somebody might:
+ * kvm_vcpu_map() maps a page of the guest for KVM, which then uses it like its
+ * own memory.  A page outside the direct map is copied instead: KVM works on
+ * the copy, and its changes are written back to the page on unmap.  The
+ * difference only matters if the page is written concurrently.  Therefore:
  *
- * - Only bits that KVM has changed go back, with one atomic access for each
- *   eight bytes.  The page may also hold what has nothing to do with KVM, and
- *   another vCPU may write that at any time.  Even a second map of the same page
- *   may begin and end meanwhile; nested SVM has that.
- * - Where KVM reads what the guest or the processor writes while the map exists,
- *   it calls kvm_gmem_sync_map() before, and where they read what KVM writes,
- *   after.  There are such places for VMX, whose maps live as long as the nested
- *   guest runs.
- * - A map whose users cannot do that must not be a copy: kvm_gmem_map_is_copy()
- *   tells, and they do without.
+ * - Only bits that KVM changed are written back, with one atomic access for
+ *   each eight bytes.  The page may also hold data unrelated to KVM, which
+ *   another vCPU may write at any time.  With nested SVM, even a second map of
+ *   the same page may begin and end in the meantime.
+ * - KVM calls kvm_gmem_sync_map() before it reads what the guest or the
+ *   processor writes while the map exists, and after it writes what they read.
+ *   VMX does, because its maps exist as long as the nested guest runs.
+ * - Users that cannot synchronise must not work on a copy; they check
+ *   kvm_gmem_map_is_copy() and do without the map.
  *
- * A copy is followed by the page as it was when KVM last looked.  Both are in
- * the direct map, and do not stay there: they are cleared when the map ends.
+ * The copy is followed by a snapshot of the page as of the last
+ * synchronisation.  Both are in the direct map only until the map ends, when
+ * they are cleared.
  *
- * The map has a reference to the page, so whether the page is in the direct map
- * does not change while the map exists.  A memory error may hit the page, though:
- * then KVM goes on with the copy, and the guest meets the error by itself.
+ * The map holds a reference to the page, so the page does not enter or leave
+ * the direct map while the map exists.  If a memory error hits the page, KVM
+ * continues with the copy, and the guest runs into the error itself.
  */
 #include <linux/gfp.h>
 #include <linux/kvm_gmem.h>
@@ -46,14 +45,14 @@ static void kvm_gmem_write_copy(struct page *page, void *copy)
 }
 
 /*
- * Returns what kvm_vcpu_map() maps instead of a hidden page.  May sleep.  The
+ * Returns the copy that kvm_vcpu_map() uses for a hidden page.  May sleep.  The
  * map holds a reference to @page as long as it exists.
  */
 void *kvm_gmem_make_copy(struct page *page)
 {
 	void *copy;
 
-	/* Users take a failure for an error of the guest, or lose an exit. */
+	/* Callers would blame the guest for a failure, or lose an exit. */
 	copy = (void *)__get_free_pages(GFP_KERNEL_ACCOUNT | __GFP_NOFAIL,
 					GMEM_COPY_ORDER);
 	kvm_gmem_read_copy(page, copy);
@@ -71,7 +70,7 @@ void kvm_gmem_drop_copy(struct kvm_host_map *map, bool dirty)
 	free_pages((unsigned long)map->hva, GMEM_COPY_ORDER);
 }
 
-/* True if @map is a copy, i.e. does not follow what others write to the page. */
+/* True if @map is a copy, which does not follow writes to the page. */
 bool kvm_gmem_map_is_copy(const struct kvm_host_map *map)
 {
 	return map->hva && map->page != KVM_UNMAPPED_PAGE &&
@@ -81,8 +80,8 @@ EXPORT_SYMBOL_GPL(kvm_gmem_map_is_copy);
 
 /*
  * If @map is a copy, write KVM's changes back to the page, then copy the page
- * again.  Any context but NMI; the caller serialises all uses of @map, which may
- * be unmapped.
+ * again.  Any context but NMI; the caller serialises all uses of @map, which
+ * may be unmapped.
  */
 void kvm_gmem_sync_map(struct kvm_host_map *map)
 {

@@ -2,19 +2,20 @@
 /*
  * guest_memfd: files
  *
- * The memory itself is an inode of mm/guest_memory and knows nothing of virtual
- * machines.  A file is one virtual machine's view of it: it pins the virtual
- * machine, and through its bindings (gmem_bind.c) the memory appears in guests.
+ * The memory itself is an inode of mm/guest_memory and independent of VMs.  A
+ * file is one VM's view of it: it pins the VM, and its bindings (gmem_bind.c)
+ * map the memory into the guest.
  *
  * Lifetimes:
  *
- * - The file pins the virtual machine; mappings in host page tables pin the
- *   file.  Memslots pin neither, or closing the last descriptor would never
- *   end anything.
- * - A binding pins the inode: a guest fault that still looks at the binding of
- *   a file that was closed must find an inode, even though without pages.
+ * - The file pins the VM; mappings in host page tables pin the file.  Memslots
+ *   pin neither, otherwise closing the last descriptor would not free the
+ *   memory.
+ * - A binding pins the inode: a guest fault may still use the binding of a
+ *   closed file and must find an inode, even though it has no pages.
  * - The last close takes the memory from the guest and frees it.  The memslot
- *   remains until it is deleted, accesses to it end in KVM_EXIT_MEMORY_FAULT.
+ *   remains until it is deleted; accesses to it exit with
+ *   KVM_EXIT_MEMORY_FAULT.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -42,7 +43,7 @@ static int kvm_gmem_release(struct inode *inode, struct file *file)
 
 	guest_memory_release(inode, &view->user);
 	kfree(view);
-	/* May destroy the virtual machine, hence last. */
+	/* Last, because it may destroy the VM. */
 	kvm_put_kvm(kvm);
 
 	return 0;
@@ -88,10 +89,7 @@ static long kvm_gmem_ioctl(struct file *file, unsigned int ioctl,
 	}
 }
 
-/*
- * The file pins kvm.ko as the owner of this code, and the vendor module through
- * its virtual machine.
- */
+/* The file pins kvm.ko as the owner, and the vendor module through its VM. */
 static const struct file_operations kvm_gmem_fops = {
 	.owner		= THIS_MODULE,
 	.release	= kvm_gmem_release,
@@ -106,8 +104,8 @@ static const struct file_operations kvm_gmem_fops = {
 };
 
 /*
- * Look up the guest_memfd @fd of @kvm.  The caller puts the file, or finds
- * ERR_PTR: -EBADF, or -EINVAL if it is something else or of another VM.
+ * Look up the guest_memfd @fd of @kvm.  Returns the file, with a reference, or
+ * ERR_PTR: -EBADF, or -EINVAL if @fd is another file or belongs to another VM.
  */
 struct file *kvm_gmem_get_file(struct kvm *kvm, unsigned int fd)
 {
@@ -132,14 +130,14 @@ err:
 	return ERR_PTR(-EINVAL);
 }
 
-/* Make a guest_memfd of @size bytes; returns its file descriptor or -errno. */
+/* Create a guest_memfd.  Returns its file descriptor or -errno. */
 int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags)
 {
 	struct kvm_gmem_view *view;
 	struct file *file;
 	int fd, r;
 
-	/* Not close-on-exec: the ABI has no flag for it and says no. */
+	/* The ABI has no flag for close-on-exec; it is never set. */
 	fd = get_unused_fd_flags(0);
 	if (fd < 0)
 		return fd;
@@ -160,7 +158,7 @@ int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags)
 		goto err_view;
 	}
 
-	/* Given back by kvm_gmem_release(). */
+	/* kvm_gmem_release() drops it. */
 	kvm_get_kvm(kvm);
 	file->private_data = view;
 

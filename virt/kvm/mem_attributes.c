@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: memory attributes, i.e. what is private and what is shared
+ * guest_memfd: memory attributes (private or shared)
  *
- * There are two places that hold the state of guest memory:
+ * The state of guest memory is held in two places:
  *
  * - The file of a gmem-only slot holds the state of its pages.  A conversion
  *   happens in place: the page and its content stay.
- * - The virtual machine holds the state of all gfns that no such file backs.
- *   There a private gfn uses the slot's guest_memfd, a shared one its
+ * - The VM holds the state of all gfns that no such file backs, as the set of
+ *   private gfns.  A private gfn uses the slot's guest_memfd, a shared one its
  *   userspace_addr, and a conversion exchanges one memory for the other.
  *
- * KVM_SET_MEMORY_ATTRIBUTES, which speaks of gfns, acts on both: on the virtual
- * machine's set for the whole range, and on the files that show in it at the
- * moment.  While such a file backs a gfn the set is not consulted for it; it
- * counts again when the slot is gone.  KVM_SET_MEMORY_ATTRIBUTES2, which speaks
- * of offsets, acts on its file.
+ * KVM_SET_MEMORY_ATTRIBUTES takes gfns and acts on both: on the VM's set for
+ * the whole range, and on the files of the gmem-only slots that are in it now.
+ * While such a file backs a gfn, the set is ignored for that gfn; it applies
+ * again when the slot is gone.  KVM_SET_MEMORY_ATTRIBUTES2 takes offsets and
+ * acts on its file.
  *
- * All or nothing: what can fail for a reason that user space may cause comes
- * first, and is undone if it fails half-way.  Only a task that is killed may leave
- * a part of a range shared that was private.
+ * All or nothing: steps that user space can make fail come first, and are
+ * undone if they fail half-way.  Only if the task is killed may a part of a
+ * private range become shared.
+ *
+ * slots_lock serialises both ioctls.  kvm->private_gfns changes under
+ * slots_lock, inside an invalidation, and is read without a lock.
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
@@ -28,8 +31,8 @@
 
 /*
  * True if all gfns of the naturally aligned block around @gfn have the same
- * state, so that one mapping may cover it.  @npages is a power of 2.  The caller
- * holds mmu_lock; invalidations bracket changes of the state.
+ * state, so that one mapping may cover it.  @npages is a power of 2.  The
+ * caller holds mmu_lock; invalidations bracket changes of the state.
  */
 bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
 {
@@ -47,7 +50,7 @@ bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
 	return last >= gfn + npages - 1;
 }
 
-/* Is all of [start, end) in the set, or none of it? */
+/* True if all of [start, end) is in the set (@private), or none of it. */
 static bool kvm_gfns_have_state(struct kvm *kvm, gfn_t start, gfn_t end,
 				bool private)
 {
@@ -58,9 +61,9 @@ static bool kvm_gfns_have_state(struct kvm *kvm, gfn_t start, gfn_t end,
 }
 
 /*
- * Name the gfns [start, end) whose state is about to change; none if both are
- * 0.  A fault next to them, which need not wait, might otherwise install a huge
- * page that reaches into the range after it was zapped.
+ * Announce that the state of gfns [start, end) is about to change; none if both
+ * are 0.  A fault next to the range does not wait.  Without the announcement it
+ * might install a huge page that reaches into the range after the zap.
  */
 static void kvm_set_changing_gfns(struct kvm *kvm, gfn_t start, gfn_t end)
 {
@@ -71,8 +74,9 @@ static void kvm_set_changing_gfns(struct kvm *kvm, gfn_t start, gfn_t end)
 }
 
 /*
- * Bracket a change of the set for [start, end) towards the guest.  -EINTR: the
- * task was killed and the set must stay as it is; the end is needed all the same.
+ * Begin or end the invalidation of [start, end) around a change of the set.
+ * Returns -EINTR if the task was killed; the set must not change then, but the
+ * caller still ends the invalidation.
  */
 static int kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 				  bool begin)
@@ -105,7 +109,7 @@ static int kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 	return r;
 }
 
-/* Change the virtual machine's own set. */
+/* Change the VM's own set. */
 static int kvm_set_private_gfns(struct kvm *kvm, gfn_t start, gfn_t end,
 				bool private)
 {
@@ -167,7 +171,7 @@ static int kvm_make_shared(struct kvm *kvm, gfn_t start, gfn_t end)
 	if (r)
 		return r;
 
-	/* The set has changed: nothing but a kill may keep the files back. */
+	/* The set has changed: from here on, only a kill may interrupt. */
 	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
 		if (!kvm_slot_is_gmem_only(iter.slot))
 			continue;
@@ -184,7 +188,7 @@ static int kvm_make_shared(struct kvm *kvm, gfn_t start, gfn_t end)
 	return r;
 }
 
-/* Common to both ioctls. */
+/* Common checks of both ioctls. */
 static int kvm_check_mem_attributes(struct kvm *kvm, u64 attributes, u64 flags)
 {
 	u64 valid = kvm_has_private_mem(kvm) ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
@@ -209,7 +213,7 @@ int kvm_ioctl_set_mem_attributes(struct kvm *kvm, void __user *argp)
 	    !PAGE_ALIGNED(attrs.address) || !PAGE_ALIGNED(attrs.size))
 		return -EINVAL;
 
-	/* All of its memory is shared, and stays so. */
+	/* All memory is shared already. */
 	if (!kvm_has_private_mem(kvm))
 		return 0;
 
@@ -240,7 +244,7 @@ long kvm_gmem_ioctl_set_attributes2(struct kvm *kvm, struct inode *inode,
 	if (r)
 		return r;
 
-	/* Only a file that the host may map has a state of its own. */
+	/* Only mappable files have a state of their own. */
 	if (!kvm_has_private_mem(kvm) ||
 	    memchr_inv(attrs.reserved, 0, sizeof(attrs.reserved)) ||
 	    !(guest_memory_flags(inode) & GUEST_MEMORY_MAPPABLE))
@@ -251,7 +255,7 @@ long kvm_gmem_ioctl_set_attributes2(struct kvm *kvm, struct inode *inode,
 	if (r)
 		return r;
 
-	/* Not while KVM_SET_MEMORY_ATTRIBUTES may undo what it did to the file. */
+	/* Exclude KVM_SET_MEMORY_ATTRIBUTES, which may undo a conversion. */
 	mutex_lock(&kvm->slots_lock);
 	r = guest_memory_convert(inode, attrs.offset >> PAGE_SHIFT,
 				 (attrs.offset + attrs.size) >> PAGE_SHIFT,
