@@ -136,7 +136,7 @@ static int kvm_pre_fault(struct kvm_vcpu *vcpu,
 		    kvm_dirty_ring_soft_full(&vcpu->dirty_ring))
 			break;
 
-		/* One SRCU section per step: slot deletion waits for its end. */
+		/* One SRCU section a step: slot deletion waits for its end. */
 		idx = srcu_read_lock(&vcpu->kvm->srcu);
 		r = kvm_arch_pre_fault_memory(vcpu, range->gpa + done,
 					      range->size - done);

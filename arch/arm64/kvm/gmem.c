@@ -2,24 +2,25 @@
 /*
  * guest_memfd: arm64 stage-2 faults
  *
- * An abort on a gmem-only slot, or on a private gfn, takes its page from the
- * file instead of from the page tables at the slot's userspace_addr.
+ * For an abort on a gmem-only slot, or on a private gfn, KVM takes the page
+ * from the file instead of the page tables at the slot's userspace_addr.
  *
  * Invariants:
  *
  * - Blocks of guest_memfd are single pages, so everything here is a PTE.  A
  *   permission fault on a PTE needs no new table and changes no address.
- * - Whether a gfn is private, and its page, are looked up after
- *   mmu_invalidate_seq is sampled.  Every change of either happens inside an
- *   invalidation, which under mmu_lock either shows in the count or has zapped
- *   what was mapped.  stage2_map() needs mmu_lock for write on this kernel; for
- *   relax_perms() of a PTE the read side does.
- * - While a slot has dirty logging, a PTE is writable only after a write was
- *   logged, in the same section of mmu_lock.  stage2_map() leaves a PTE alone
- *   that differs in permissions only, so a slow read cannot take away what a
- *   faster vCPU was given for its write.
- * - A slot is seen with the flags it had when the SRCU section began.  Who turns
- *   dirty logging on waits for the section to end, then write-protects.
+ * - A fault looks up the state of the gfn and its page after it sampled
+ *   mmu_invalidate_seq.  Both change only inside an invalidation, which under
+ *   mmu_lock is visible in the count or has zapped the mapping.  On this
+ *   kernel, stage2_map() needs mmu_lock for write; for relax_perms() of a PTE,
+ *   read is enough.
+ * - While a slot has dirty logging, a PTE becomes writable in the same mmu_lock
+ *   section that logs the write.  stage2_map() does not change a PTE that
+ *   differs in permissions only, so a slow read fault cannot revoke the write
+ *   permission that a faster vCPU got.
+ * - A fault sees the slot's flags as of the begin of its SRCU section.
+ *   Enabling dirty logging waits for the end of the section before it
+ *   write-protects.
  */
 #include <linux/kvm_host.h>
 
@@ -32,8 +33,8 @@
 #include "gmem.h"
 
 /*
- * The stage-2 page tables of pKVM belong to the hypervisor, which knows nothing
- * of guest_memfd.
+ * The stage-2 page tables of pKVM belong to the hypervisor, which does not
+ * support guest_memfd.
  */
 bool kvm_arch_gmem_supported(void)
 {
@@ -64,11 +65,11 @@ static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 	if (writable)
 		prot |= KVM_PGTABLE_PROT_W;
 
-	/* Else the instruction cache is invalidated when it is needed. */
+	/* Otherwise an exec fault invalidates the instruction cache. */
 	if (fault->exec || cpus_have_const_cap(ARM64_HAS_CACHE_DIC))
 		prot |= KVM_PGTABLE_PROT_X;
 
-	/* Both do the cache maintenance, through the kernel's direct map. */
+	/* Both do cache maintenance, through the linear map. */
 	if (fault->perm)
 		r = kvm_pgtable_stage2_relax_perms(pgt, gpa, prot);
 	else
@@ -79,14 +80,14 @@ static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 	if (!r && writable)
 		mark_page_dirty_in_slot(vcpu->kvm, fault->slot, fault->gfn);
 
-	/* Somebody else was faster; what is missing is a permission fault. */
+	/* Lost a race; a missing permission will fault again. */
 	return r == -EAGAIN ? 0 : r;
 }
 
 /*
- * Map the page at fault->gfn in stage 2, with page tables from the vCPU's memory
- * cache.  Called by a process of kvm->mm with vcpu->mutex and kvm->srcu held; may
- * sleep.
+ * Map the page at fault->gfn in stage 2, with page tables from the vCPU's
+ * memory cache.  Called by a process of kvm->mm with vcpu->mutex and kvm->srcu
+ * held; may sleep.
  *
  * Returns 0 if the page is mapped or the access is to be retried; -EFAULT,
  * -EHWPOISON or -ENOMEM.
@@ -112,7 +113,7 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	smp_rmb();
 
 	fault->private = kvm_gmem_is_private(kvm, slot, fault->gfn);
-	/* Shared since the caller looked: a fault for user_mem_abort(). */
+	/* The gfn became shared: retry, then user_mem_abort() handles it. */
 	if (!fault->private && !(slot && kvm_slot_is_gmem_only(slot)))
 		return 0;
 
@@ -146,7 +147,7 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	return r;
 }
 
-/* The page is mapped, but was marked old and hardware does not mark it young. */
+/* The page is mapped but old, and hardware does not set the access flag. */
 static void kvm_gmem_access_fault(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa)
 {
 	write_lock(&vcpu->kvm->mmu_lock);
@@ -174,7 +175,7 @@ int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 	u8 level = kvm_vcpu_trap_get_fault_level(vcpu);
 	int r;
 
-	/* Again until the slot is gone, outside the SRCU section of this try. */
+	/* Leave the SRCU section and retry until the slot is gone. */
 	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
 		return 1;
 
@@ -183,7 +184,7 @@ int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 		return 1;
 	}
 
-	/* One level up means a block of a slot that is gone by now. */
+	/* A fault one level up is on a block of a slot that is gone by now. */
 	fault.perm = fault_status == FSC_PERM &&
 		     level == KVM_PGTABLE_MAX_LEVELS - 1;
 

@@ -21,8 +21,8 @@ struct kvm_gmem_fault {
 };
 
 /*
- * Only called if kvm_gmem_handles_fault() is true; otherwise the compiler removes
- * the call.
+ * Only called if kvm_gmem_handles_fault() is true; otherwise the compiler
+ * removes the call.
  */
 int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 		   struct kvm_memory_slot *slot, unsigned long fault_status);
@@ -33,10 +33,10 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault);
 bool kvm_gmem_has_slots(struct kvm *kvm);
 
 /*
- * True if arm64 supports a new slot, which has its binding already.  An ordinary
- * VM has no use for the private side of a dual-backed slot.  Memory tags would
- * have to be initialised before the host maps a page, and be kept from the host
- * while the page is private.  The caller holds slots_lock.
+ * True if arm64 supports a new slot, which has its binding already.  An
+ * ordinary VM has no use for the private side of a dual-backed slot.  Memory
+ * tags would have to be initialised before the host maps a page, and be kept
+ * from the host while the page is private.  The caller holds slots_lock.
  */
 static inline bool kvm_gmem_slot_possible(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot)

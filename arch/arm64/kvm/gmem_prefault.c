@@ -2,11 +2,11 @@
 /*
  * guest_memfd: KVM_PRE_FAULT_MEMORY on arm64
  *
- * Runs the read fault that the guest would take, without the guest.  Stage 2
- * belongs to the virtual machine: of the vCPU it takes only the cache of pages
- * for tables and, for memory at userspace_addr, the place where the handler
- * looks for the syndrome of the fault.  So the vCPU need not be initialised, and
- * what it has pending for its next run stays as it is.
+ * KVM runs the read fault that the guest would take, without the guest.  Stage
+ * 2 belongs to the VM.  The vCPU only provides the memory cache for page tables
+ * and, for memory at userspace_addr, the field where the handler looks for the
+ * syndrome.  So the vCPU need not be initialised, and its pending state for the
+ * next run is preserved.
  */
 #include <linux/kvm_host.h>
 
@@ -30,14 +30,14 @@ void kvm_arch_pre_fault_end(struct kvm_vcpu *vcpu)
 {
 }
 
-/* The size of the page or block that maps @gpa, or 0. */
+/* Returns the size of the page or block that maps @gpa, or 0. */
 static u64 kvm_pre_fault_mapped(struct kvm *kvm, gpa_t gpa)
 {
 	kvm_pte_t pte;
 	u64 size = 0;
 	u32 level;
 
-	/* Tables are freed under the write side. */
+	/* Page tables are freed with mmu_lock held for write. */
 	read_lock(&kvm->mmu_lock);
 	if (!kvm_pgtable_get_leaf(kvm->arch.mmu.pgt, gpa, &pte, &level) &&
 	    kvm_pte_valid(pte))
@@ -48,8 +48,8 @@ static u64 kvm_pre_fault_mapped(struct kvm *kvm, gpa_t gpa)
 }
 
 /*
- * The handler would send a signal for a memory error and count the fault as done.
- * Nobody has touched the page, so user space only needs to know.
+ * On a memory error, the handler would send a signal and return success.  As
+ * the guest did not touch the page, return an error to user space instead.
  */
 static bool kvm_pre_fault_poisoned(struct kvm_memory_slot *slot, gfn_t gfn)
 {
@@ -62,7 +62,7 @@ static bool kvm_pre_fault_poisoned(struct kvm_memory_slot *slot, gfn_t gfn)
 	return pfn == KVM_PFN_ERR_HWPOISON;
 }
 
-/* Shared memory, through the page tables of the process. */
+/* Map shared memory through the page tables of the process. */
 static int kvm_pre_fault_hva(struct kvm_vcpu *vcpu, gpa_t gpa,
 			     struct kvm_memory_slot *slot)
 {
@@ -70,7 +70,7 @@ static int kvm_pre_fault_hva(struct kvm_vcpu *vcpu, gpa_t gpa,
 	unsigned long hva;
 	int r;
 
-	/* For a read; the slot may be read-only. */
+	/* The access is a read, so the slot may be read-only. */
 	hva = gfn_to_hva_memslot_prot(slot, gpa_to_gfn(gpa), NULL);
 	if (kvm_is_error_hva(hva))
 		return -EFAULT;
@@ -78,7 +78,7 @@ static int kvm_pre_fault_hva(struct kvm_vcpu *vcpu, gpa_t gpa,
 	if (kvm_pre_fault_poisoned(slot, gpa_to_gfn(gpa)))
 		return -EHWPOISON;
 
-	/* A read that finds no entry in the last table. */
+	/* Syndrome of a read with a translation fault at the last level. */
 	vcpu->arch.fault.esr_el2 =
 		((u64)ESR_ELx_EC_DABT_LOW << ESR_ELx_EC_SHIFT) |
 		ESR_ELx_FSC_FAULT | (KVM_PGTABLE_MAX_LEVELS - 1);
@@ -104,7 +104,7 @@ static int kvm_pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa,
 		return -ENOENT;
 
 	r = kvm_pre_fault_hva(vcpu, gpa, slot);
-	/* What is private by now needs no mapping in the process. */
+	/* Retry if the gfn became private: the process need not map it. */
 	if (r == -EFAULT && kvm_gmem_handles_fault(vcpu->kvm, slot, fault.gfn))
 		r = 0;
 
@@ -118,7 +118,7 @@ long kvm_arch_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	int r;
 
 	slot = gfn_to_memslot(vcpu->kvm, gpa_to_gfn(gpa));
-	/* The caller leaves the SRCU section before user space tries again. */
+	/* User space retries after the caller has left the SRCU section. */
 	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
 		return -EAGAIN;
 
@@ -128,7 +128,7 @@ long kvm_arch_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		if (r)
 			return r;
 
-		/* Nothing, if an invalidation came between. */
+		/* Not mapped if an invalidation interfered. */
 		block = kvm_pre_fault_mapped(vcpu->kvm, gpa);
 		if (!block)
 			return 0;

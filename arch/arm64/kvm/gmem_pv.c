@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: paravirtual interfaces of protected virtual machines
+ * guest_memfd: paravirtual interfaces of protected VMs
  *
- * A guest asks for the conversion of its memory by the hypercalls that Linux
- * makes as a guest of pKVM: HYP_MEMINFO (function 2 of KVM's vendor services),
+ * Guests request the conversion of memory with the hypercalls that Linux makes
+ * as a guest of pKVM: HYP_MEMINFO (function 2 of KVM's vendor services),
  * MEM_SHARE (3) and MEM_UNSHARE (4).  Numbers, arguments and results are those
  * that Documentation/virt/kvm/arm/hypercalls.rst and include/linux/arm-smccc.h
  * of Linux 6.12 define.
  *
- * KVM changes no state.  It checks the arguments and hands the request to user
- * space, which converts the memory and leaves the result in kvm_run.
+ * KVM checks the arguments and forwards the request to user space, which
+ * converts the memory and leaves the result in kvm_run.  KVM itself changes no
+ * state.
  *
- * A call exists for the guest if its bit is set in KVM_REG_ARM_VENDOR_HYP_BMAP,
- * where the number of the bit is that of the function, and if user space has
- * said by KVM_CAP_EXIT_HYPERCALL that it knows the exit.  The two are
- * independent, so that they can be restored in any order.
+ * A call is available to the guest if its bit, which has the number of the
+ * function, is set in KVM_REG_ARM_VENDOR_HYP_BMAP and if user space has enabled
+ * the exit with KVM_CAP_EXIT_HYPERCALL.  The two are independent, so that user
+ * space can restore them in any order.
  */
 #include <linux/arm-smccc.h>
 #include <linux/kvm_host.h>
@@ -33,8 +34,8 @@
 				 BIT(KVM_REG_ARM_VENDOR_HYP_BIT_MEM_UNSHARE))
 
 /*
- * The mask that KVM_CAP_EXIT_HYPERCALL can enable; @kvm is NULL for /dev/kvm.  As
- * on x86, BIT(KVM_HC_MAP_GPA_RANGE) stands for guest-requested conversion.
+ * The mask that KVM_CAP_EXIT_HYPERCALL can enable; @kvm is NULL for /dev/kvm.
+ * As on x86, BIT(KVM_HC_MAP_GPA_RANGE) stands for guest-requested conversion.
  */
 unsigned long kvm_gmem_exit_hypercalls(struct kvm *kvm)
 {
@@ -65,14 +66,14 @@ unsigned long kvm_gmem_vendor_hyp_features(struct kvm *kvm)
 }
 
 /*
- * KVM_REG_ARM_VENDOR_HYP_BMAP without the hypercalls that this vCPU cannot make.
- * The caller holds vcpu->mutex.
+ * KVM_REG_ARM_VENDOR_HYP_BMAP without the hypercalls that this vCPU cannot
+ * make.  The caller holds vcpu->mutex.
  */
 unsigned long kvm_gmem_visible_hypercalls(struct kvm_vcpu *vcpu)
 {
 	unsigned long bmap = vcpu->kvm->arch.smccc_feat.vendor_hyp_bmap;
 
-	/* They are calls with 64-bit arguments. */
+	/* The calls have 64-bit arguments. */
 	if (!test_bit(KVM_ARCH_FLAG_MEM_HYPERCALLS, &vcpu->kvm->arch.flags) ||
 	    vcpu_mode_is_32bit(vcpu))
 		bmap &= ~KVM_GMEM_HYPERCALLS;
@@ -80,7 +81,7 @@ unsigned long kvm_gmem_visible_hypercalls(struct kvm_vcpu *vcpu)
 	return bmap;
 }
 
-/* The exit to user space; kvm_gmem_finish_hypercall() is its other half. */
+/* Exit to user space; kvm_gmem_finish_hypercall() completes the call. */
 static int kvm_gmem_forward_hypercall(struct kvm_vcpu *vcpu, u32 func_id)
 {
 	struct kvm_run *run = vcpu->run;
@@ -99,15 +100,16 @@ static int kvm_gmem_forward_hypercall(struct kvm_vcpu *vcpu, u32 func_id)
 }
 
 /*
- * Handle a hypercall that kvm_gmem_visible_hypercalls() allows.  The caller holds
- * vcpu->mutex.  Returns 1 to run the guest again, 0 to exit to user space.
+ * Handle a hypercall that kvm_gmem_visible_hypercalls() allows.  The caller
+ * holds vcpu->mutex.  Returns 1 to run the guest again, 0 to exit to user
+ * space.
  */
 int kvm_gmem_hypercall(struct kvm_vcpu *vcpu, u32 func_id)
 {
 	unsigned long arg1 = smccc_get_arg1(vcpu);
 	long r = SMCCC_RET_INVALID_PARAMETER;
 
-	/* Reserved by all three. */
+	/* Reserved in all three calls. */
 	if (smccc_get_arg2(vcpu) || smccc_get_arg3(vcpu))
 		goto out;
 
@@ -139,9 +141,9 @@ void kvm_gmem_finish_hypercall(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Report stolen time in a protected VM.  The usual way uses the slot's userspace
- * address, but the record may be in the file.  Called by the vCPU's process
- * before it enters the guest, with kvm->srcu held; may sleep.
+ * Report stolen time in a protected VM.  The usual way uses the slot's
+ * userspace address, but the record may be in the file.  Called by the vCPU's
+ * process before it enters the guest, with kvm->srcu held; may sleep.
  */
 void kvm_gmem_update_stolen_time(struct kvm_vcpu *vcpu)
 {

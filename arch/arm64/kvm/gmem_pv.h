@@ -5,7 +5,7 @@
 
 #include <linux/kvm_gmem.h>
 
-/* Only called if kvm_has_private_mem(); otherwise the compiler removes the call. */
+/* Only called if kvm_has_private_mem(), otherwise compiled out. */
 void kvm_gmem_update_stolen_time(struct kvm_vcpu *vcpu);
 
 #ifdef CONFIG_KVM_PRIVATE_MEM

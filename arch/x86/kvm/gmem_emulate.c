@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_memfd: emulated accesses that find no memory
+ * guest_memfd: emulated accesses to missing memory
  *
- * In a protected virtual machine an instruction may access memory that is not
- * there: a private gfn without a file, a file that was closed, a page with a
- * memory error.  When the guest does that itself, KVM_RUN ends in
- * KVM_EXIT_MEMORY_FAULT.  So it does when KVM emulates the instruction: what the
- * guest writes to its memory is no data of an MMIO exit, and what user space
- * supplies for one is not what is in the memory.
+ * In a protected VM an instruction may access missing memory: a private gfn
+ * without a file, a file that was closed, or a page with a memory error.  If
+ * the guest executes the instruction, KVM_RUN exits with KVM_EXIT_MEMORY_FAULT.
+ * The same happens if KVM emulates it.  An MMIO exit would be wrong: it would
+ * pass the guest's data to user space, or data from user space to the guest.
  *
- * The access that fails notes its address in the vCPU, and whoever has started the
- * emulation fills the exit in, whatever else the emulator has made of it.
+ * The failing access records its address in the vCPU, and the caller of the
+ * emulator fills in the exit, however the emulator treated the failure.
  *
- * The instruction can be repeated, as its results are written back at the end.
- * What it has read from a device is lost, however, when the memory that it goes
- * to is not there: string input, and moves from MMIO to memory.  And to skip an
- * instruction, or to switch tasks, still is an internal error.
+ * The instruction can be repeated, because the emulator writes back its results
+ * at the end.  Data read from a device is lost, however, if the destination is
+ * missing: string input, and moves from MMIO to memory.  Skipping an
+ * instruction and task switches still end in an internal error.
  */
 #include <linux/kvm_host.h>
 
 #include "gmem_emulate.h"
 
-/* Forget what an earlier emulation may have left. */
+/* Discard the record of an earlier emulation. */
 void kvm_gmem_emulation_begin(struct kvm_vcpu *vcpu)
 {
 	vcpu->arch.gmem_fault = false;
 }
 
 /*
- * An access at @gpa on behalf of an instruction has failed.  Is there, or should
- * there be, guest memory at the address?  If not, it may be MMIO.
+ * Record that an emulated access at @gpa failed.  Returns true if there is, or
+ * should be, guest memory; if not, the access may be MMIO.  The caller holds
+ * kvm->srcu.
  */
 bool kvm_gmem_emulation_fault(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
@@ -48,8 +48,8 @@ bool kvm_gmem_emulation_fault(struct kvm_vcpu *vcpu, gpa_t gpa)
 }
 
 /*
- * Is that why emulation failed?  If so, the exit is filled in, and KVM_RUN is to
- * return -EFAULT.
+ * Check for a pending memory-fault exit.  If true, the exit is filled in and
+ * KVM_RUN must return -EFAULT.
  */
 bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu)
 {
@@ -60,7 +60,7 @@ bool kvm_gmem_emulation_faulted(struct kvm_vcpu *vcpu)
 		return false;
 
 	vcpu->arch.gmem_fault = false;
-	/* What the emulator has in its registers will not be used. */
+	/* Discard the emulator's registers. */
 	vcpu->arch.emulate_regs_need_sync_to_vcpu = false;
 	/* Nor will a store to MMIO that came before, as the first of two pushes. */
 	vcpu->mmio_needed = false;

@@ -2,15 +2,14 @@
 /*
  * guest_memfd: steal time in private memory, clocks outside the direct map
  *
- * The usual way to report steal time writes to the slot's userspace address
- * from places that cannot sleep.  In a protected virtual machine the record is
- * in the file.  The vCPU that owns it is not running, so plain writes will do.
- * The hint that a vCPU is preempted is not given there; without it guests send
- * IPIs to flush TLBs instead of leaving that to KVM.
+ * KVM usually reports steal time by writing to the slot's userspace address,
+ * also from contexts that cannot sleep.  In a protected VM the record is in the
+ * file.  The vCPU that owns it is not running, so plain writes are sufficient.
+ * KVM does not report there that a vCPU is preempted; without that hint guests
+ * send IPIs to flush TLBs instead of leaving the flush to KVM.
  *
- * The usual way to update a clock has the page mapped.  A page that is outside
- * the direct map is written like other memory of the guest, in any virtual
- * machine.
+ * KVM usually updates a clock through a mapping of the page.  In any VM, a page
+ * outside the direct map is written like other guest memory instead.
  */
 #include <linux/kvm_host.h>
 
@@ -38,7 +37,7 @@ void kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 			    sizeof(st.version)))
 		return;
 
-	/* The guest, which reads the version twice, sees it odd meanwhile. */
+	/* The version is odd before the record changes. */
 	smp_wmb();
 
 	st.steal += current->sched_info.run_delay - vcpu->arch.st.last_steal;
@@ -56,7 +55,9 @@ void kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 
 #define clock_offset(field)	offsetof(struct pvclock_vcpu_time_info, field)
 
-/* Write vcpu->arch.hv_clock to the clock at @gpa, whose page cannot be mapped. */
+/*
+ * Write vcpu->arch.hv_clock to the clock at @gpa, whose page cannot be mapped.
+ */
 void kvm_gmem_update_pvclock(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
 	struct pvclock_vcpu_time_info *clock = &vcpu->arch.hv_clock;
@@ -66,7 +67,7 @@ void kvm_gmem_update_pvclock(struct kvm_vcpu *vcpu, gpa_t gpa)
 	if (kvm_read_guest(kvm, gpa, &old, sizeof(old)))
 		return;
 
-	/* Other vCPUs may read this clock; an odd version stops them. */
+	/* Other vCPUs may read this clock; an odd version makes them wait. */
 	clock->version = (old.version + 1) | 1;
 	if (kvm_write_guest(kvm, gpa + clock_offset(version), &clock->version,
 			    sizeof(clock->version)))

@@ -11,8 +11,8 @@ struct kvm_page_fault;
 extern bool tdp_mmu_enabled;
 
 /*
- * Only called if kvm_gmem_handles_fault() is true; otherwise the compiler removes
- * the call.
+ * Only called if kvm_gmem_handles_fault() is true; otherwise the compiler
+ * removes the call.
  */
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
 

@@ -2,9 +2,9 @@
 /*
  * guest_memfd: KVM_PRE_FAULT_MEMORY on x86
  *
- * Runs the read fault that the guest would take, with the vCPU's own MMU but
- * without the guest.  Works where a fault is about a guest physical address and
- * nothing else, i.e. with two-dimensional paging and outside nested guests.
+ * KVM runs the read fault that the guest would take, with the vCPU's own MMU
+ * but without the guest.  This works if a fault depends on the guest physical
+ * address only, i.e. with two-dimensional paging and outside nested guests.
  */
 #include <linux/kvm_host.h>
 
@@ -32,9 +32,10 @@ void kvm_arch_pre_fault_end(struct kvm_vcpu *vcpu)
 }
 
 /*
- * The level of the leaf that maps @gpa, or PG_LEVEL_NONE.  What is mapped stays
- * as it is: another vCPU may have installed more than a read fault would.  For
- * TDP MMU roots; their page tables are freed by RCU.
+ * Returns the level of the leaf that maps @gpa, or PG_LEVEL_NONE.  An existing
+ * mapping is kept, because another vCPU may have installed more permissions
+ * than a read fault would.  Only for TDP MMU roots, whose page tables are freed
+ * by RCU.
  */
 static int kvm_pre_fault_level(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
@@ -54,7 +55,7 @@ static int kvm_pre_fault_level(struct kvm_vcpu *vcpu, gpa_t gpa)
 	return is_shadow_present_pte(spte) ? level : PG_LEVEL_NONE;
 }
 
-/* One attempt; RET_PF_* or -errno, with the level of the mapping in @fault. */
+/* Try once.  Returns RET_PF_* or -errno, with the mapping level in @fault. */
 static int kvm_pre_fault_try(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	int r;
@@ -71,8 +72,8 @@ static int kvm_pre_fault_try(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 		return r;
 
 	/*
-	 * A slot may be where the page tables of a vCPU with a small
-	 * MAXPHYADDR do not reach; the walk would wrap around.
+	 * A slot may be beyond the page tables of a vCPU with a small
+	 * MAXPHYADDR, where the walk would wrap around.
 	 */
 	if (fault->addr >> SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1))
 		return -ENOENT;
@@ -92,12 +93,12 @@ static int kvm_pre_fault_try(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 	return r;
 }
 
-/* Whose fault is it that a gfn has no page that could be mapped? */
+/* Returns 0 if @gfn may have memory, -ENOENT, or -EAGAIN. */
 static int kvm_pre_fault_check_slot(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 
-	/* The caller leaves the SRCU section before user space tries again. */
+	/* User space retries after the caller has left the SRCU section. */
 	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
 		return -EAGAIN;
 
@@ -121,7 +122,7 @@ long kvm_arch_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		.error_code	= PFERR_USER_MASK,
 		.user		= true,
 		.is_tdp		= true,
-		/* The guest touched nothing: no async page fault, no exit. */
+		/* The guest did not access it: no async page fault, no exit. */
 		.prefetch	= true,
 		.nx_huge_page_workaround_enabled =
 			is_nx_huge_page_enabled(vcpu->kvm),
@@ -146,7 +147,7 @@ long kvm_arch_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	case RET_PF_RETRY:
 		return 0;
 	default:
-		/* MMIO and the like: nothing that could be mapped. */
+		/* MMIO and the like cannot be mapped. */
 		return r < 0 ? r : -ENOENT;
 	}
 }
