@@ -5,7 +5,7 @@
  *
  * This is the interface between the memory half (mm/guest_memory, built in,
  * owns the pages) and its users (KVM, one &struct guest_memory_user for every
- * open file).  See Documentation/virt/kvm/guest_memfd.rst for the model.
+ * open file).  See Documentation/virt/kvm/guest_memfd/index.rst for the model.
  */
 #ifndef _LINUX_GUEST_MEMORY_H
 #define _LINUX_GUEST_MEMORY_H
