@@ -1,22 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Guest memory: definitions shared by the files of the memory half
+ */
+
+/**
+ * DOC: Lock order
  *
- * Lock order, outermost first:
+ * Outermost first::
  *
- *	mmap_lock
- *	  mapping->invalidate_lock	the content of the file, see below
- *	    folio lock
- *	      i_mmap_rwsem
- *	        bindings_lock		the users of the inode, and their bindings
- *	          (the users' own)	KVM: kvm->srcu, mmu_lock
+ *	kvm->slots_lock			memslots, the set of private gfns
+ *	  mmap_lock			the mapping that a host fault is in
+ *	    mapping->invalidate_lock	the content of the file, see below
+ *	      folio lock		one page, against removal
+ *	        i_mmap_rwsem		the host mappings of the file
+ *	          bindings_lock		users and bindings of the inode
+ *	            kvm->mn_invalidate_lock
+ *	            kvm->srcu (read)	the memslot that a binding names
+ *	              kvm->mmu_lock	guest page tables, invalidations
  *
- * The invalidate_lock is held shared to add pages and exclusive to remove them
- * or to change users and bindings, so that between the invalidate_begin() and
- * invalidate_end() of a removal neither can change.  Pages are allocated and
- * zeroed before it is taken, and freed after it was dropped.  Memory failure
- * arrives with a folio lock and thus cannot take the invalidate_lock; for its
- * sake users and bindings are also guarded by the bindings_lock.
+ * The invalidate_lock is held shared to add pages, and exclusive to remove or
+ * convert pages and to change users or bindings.  Pages are allocated and zeroed
+ * before it is taken, and freed after it was dropped.
+ *
+ * Users and bindings change only under the invalidate_lock and the
+ * bindings_lock, both exclusive, so that either lock is enough to walk them.  A
+ * hole punch or a conversion holds the invalidate_lock from invalidate_begin()
+ * to invalidate_end(): both calls see the same bindings, although folio locks,
+ * which are outside the bindings_lock, are taken in between.  Memory failure
+ * holds a folio lock when it calls and thus cannot take the invalidate_lock.  It
+ * makes both calls in one section of the bindings_lock.
  */
 #ifndef _MM_GUEST_MEMORY_INTERNAL_H
 #define _MM_GUEST_MEMORY_INTERNAL_H
