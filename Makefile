@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# Each target is a script of pipeline/ (or qemu/, checks/) with its dependencies.
+# Each target is a script of pipeline/, demo/, checks/, bench/ or qemu/, with its
+# dependencies.
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -36,14 +37,14 @@ run: kernel ## boot an L2 on guest_memfd, ARCH=arm64 MODE=protected|no-direct-ma
 
 test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug ARCH=x86_64|arm64
 	@pipeline/need kernel l1 test $(if $(ARCH),,kernel-arm64 l1-arm64)
-	@T='$(T)' KCONFIG='$(KCONFIG)' checks/run
+	@T='$(T)' KCONFIG='$(KCONFIG)' checks/all
 
 test-all: ## make test, and what it leaves out to save time
 	@ALL=1 $(MAKE) test
 
 bench: kernel ## measure our kernel and a newer one, path by path
 	@pipeline/need l1
-	@pipeline/bench
+	@bench/measure
 
 base-selftests: tree ## record what passes on the unmodified base
 	@pipeline/need kernel l1

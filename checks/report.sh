@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Reporting for the checks: one line a test, a log a test, and a results file
-# from which checks/run counts. Expects nothing; sources pipeline/lib.sh.
+# from which checks/all counts. Expects nothing; sources pipeline/lib.sh.
 #
 # A test's name is a path, e.g. selftest/guest_memfd_test/debug. $T selects by
 # glob, against the whole name or any run of its components. $KCONFIG restricts
@@ -155,7 +155,7 @@ need_kernel()
 
 need_selftests()
 {
-	need "${prefix}build/selftests" pipeline/selftests
+	need "${prefix}build/selftests" pipeline/build-selftests
 }
 
 # wanted_any JOBS: is there a line for a wanted test?
