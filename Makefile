@@ -33,7 +33,7 @@ kernel: tree ## build the kernel, ARCH=arm64 KCONFIG=normal|debug
 run: kernel ## boot an L2 on guest_memfd, ARCH=arm64 MODE=protected|no-direct-map VMM="qemu-..."
 	@pipeline/need l1
 	@pipeline/userland
-	@VMM='$(VMM)' MODE='$(MODE)' pipeline/run
+	@VMM='$(VMM)' MODE='$(MODE)' demo/demo
 
 test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug ARCH=x86_64|arm64
 	@pipeline/need kernel l1 test $(if $(ARCH),,kernel-arm64 l1-arm64)
