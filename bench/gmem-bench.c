@@ -13,10 +13,11 @@
 #define _GNU_SOURCE
 #include <err.h>
 #include <fcntl.h>
+#include <linux/const.h>
 #include <linux/falloc.h>
 #include <linux/kvm.h>
+#include <linux/types.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +29,10 @@
 
 /* Numbers of the ABI, for builds against older headers. */
 #ifndef KVM_MEM_GUEST_MEMFD
-#define KVM_MEM_GUEST_MEMFD		(1UL << 2)
+#define KVM_MEM_GUEST_MEMFD		_BITUL(2)
 #define KVM_CAP_VM_TYPES		235
 #define KVM_CAP_PRE_FAULT_MEMORY	236
-#define KVM_MEMORY_ATTRIBUTE_PRIVATE	(1ULL << 3)
+#define KVM_MEMORY_ATTRIBUTE_PRIVATE	_BITULL(3)
 #define KVM_SET_USER_MEMORY_REGION2	0x40a0ae49
 #define KVM_SET_MEMORY_ATTRIBUTES	0x4020aed2
 #define KVM_CREATE_GUEST_MEMFD		0xc040aed4
@@ -69,7 +70,7 @@ struct attributes2 {
 #define SW_PROTECTED_VM		1
 
 #define PAGE		4096ul
-#define GIB		(1ul << 30)
+#define GIB		0x40000000ul
 #define CODE_GPA	0x1000ul
 #define TEST_GPA	(256ul << 20)
 #define TEST_SIZE	(64ul << 20)
@@ -81,12 +82,13 @@ struct attributes2 {
 #define PAIRS		128
 #define CREATIONS	4096
 #define MAX_ROUNDS	15
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define MAX_SAMPLES	(MAX_ROUNDS * PAIRS)
 
 struct vm {
 	int fd, vcpu;
 	struct kvm_run *run;
-	uint8_t *code;
+	__u8 *code;
 };
 
 struct row {
@@ -113,10 +115,10 @@ static const char *const no_ndm = "no NO_DIRECT_MAP";
 
 static int kvm;
 static struct row rows[64];
-static int nr_rows;
-static uint64_t clock_cost;
+static unsigned int nr_rows;
+static __u64 clock_cost;
 
-static uint64_t now(void)
+static __u64 now(void)
 {
 	struct timespec ts;
 
@@ -124,14 +126,14 @@ static uint64_t now(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-static uint64_t since(uint64_t start)
+static __u64 since(__u64 start)
 {
 	return now() - start - clock_cost;
 }
 
 static void calibrate(void)
 {
-	uint64_t t, best = ~0ull;
+	__u64 t, best = ~0ull;
 	int i;
 
 	for (i = 0; i < 64; i++) {
@@ -146,12 +148,12 @@ static void calibrate(void)
 static struct row *get_row(const char *name, const char *suffix)
 {
 	struct row *row;
-	int i;
+	unsigned int i;
 
 	for (i = 0; i < nr_rows; i++)
 		if (!strcmp(rows[i].name, name) && !strcmp(rows[i].suffix, suffix))
 			return &rows[i];
-	if (nr_rows == sizeof(rows) / sizeof(rows[0]))
+	if (nr_rows == ARRAY_SIZE(rows))
 		errx(1, "too many rows");
 	row = &rows[nr_rows++];
 	row->name = name;
@@ -195,7 +197,7 @@ static void cannot(const char *const *names, const char *suffix, const char *why
 
 static void print_rows(void)
 {
-	int i;
+	unsigned int i;
 
 	for (i = 0; i < nr_rows; i++) {
 		printf("%s%s\t", rows[i].name, rows[i].suffix);
@@ -223,7 +225,7 @@ static unsigned long capability(int fd, unsigned long cap)
 	return r > 0 ? r : 0;
 }
 
-static void set_region(struct vm *vm, int slot, uint64_t gpa, uint64_t size,
+static void set_region(struct vm *vm, int slot, __u64 gpa, __u64 size,
 		       void *addr, int gmem)
 {
 	struct kvm_userspace_memory_region2 region = {
@@ -231,21 +233,21 @@ static void set_region(struct vm *vm, int slot, uint64_t gpa, uint64_t size,
 		.flags = gmem < 0 ? 0 : KVM_MEM_GUEST_MEMFD,
 		.guest_phys_addr = gpa,
 		.memory_size = size,
-		.userspace_addr = (uintptr_t)addr,
+		.userspace_addr = (unsigned long)addr,
 		.guest_memfd = gmem < 0 ? 0 : gmem,
 	};
 
 	xioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &region, "set region");
 }
 
-static int create_gmem(struct vm *vm, uint64_t size, uint64_t flags)
+static int create_gmem(struct vm *vm, __u64 size, __u64 flags)
 {
 	struct kvm_create_guest_memfd args = { .size = size, .flags = flags };
 
 	return xioctl(vm->fd, KVM_CREATE_GUEST_MEMFD, &args, "create guest_memfd");
 }
 
-static void set_private(struct vm *vm, uint64_t gpa, uint64_t size, bool private)
+static void set_private(struct vm *vm, __u64 gpa, __u64 size, bool private)
 {
 	struct kvm_memory_attributes attrs = {
 		.address = gpa,
@@ -256,38 +258,38 @@ static void set_private(struct vm *vm, uint64_t gpa, uint64_t size, bool private
 	xioctl(vm->fd, KVM_SET_MEMORY_ATTRIBUTES, &attrs, "set attributes");
 }
 
-static uint64_t time_set_private(struct vm *vm, uint64_t gpa, uint64_t size,
-				 bool private)
+static __u64 time_set_private(struct vm *vm, __u64 gpa, __u64 size,
+			      bool private)
 {
-	uint64_t t = now();
+	__u64 t = now();
 
 	set_private(vm, gpa, size, private);
 	return since(t);
 }
 
-static uint64_t time_convert(int gmem, uint64_t offset, uint64_t size, bool private)
+static __u64 time_convert(int gmem, __u64 offset, __u64 size, bool private)
 {
 	struct attributes2 attrs = {
 		.offset = offset,
 		.size = size,
 		.attributes = private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
 	};
-	uint64_t t = now();
+	__u64 t = now();
 
 	xioctl(gmem, SET_MEMORY_ATTRIBUTES2, &attrs, "set attributes of the file");
 	return since(t);
 }
 
-static uint64_t time_fallocate(int gmem, int mode)
+static __u64 time_fallocate(int gmem, int mode)
 {
-	uint64_t t = now();
+	__u64 t = now();
 
 	if (fallocate(gmem, FALLOC_FL_KEEP_SIZE | mode, 0, TEST_SIZE))
 		err(1, "fallocate");
 	return since(t);
 }
 
-static void *anon(uint64_t size)
+static void *anon(__u64 size)
 {
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -314,7 +316,7 @@ static int create_bare_vm(unsigned long type)
 /* Flat 32-bit protected mode: write to ecx pages from edi on, then halt. */
 static void create_vm(struct vm *vm, unsigned long type)
 {
-	static const uint8_t code[] = {
+	static const __u8 code[] = {
 		0x89, 0x07,				/* 1: mov [edi], eax */
 		0x81, 0xc7, 0x00, 0x10, 0x00, 0x00,	/* add edi, 4096 */
 		0x49,					/* dec ecx */
@@ -343,9 +345,11 @@ static void create_vm(struct vm *vm, unsigned long type)
 	seg = &sregs.cs;
 	*seg = (struct kvm_segment) { .limit = ~0u, .selector = 8, .type = 11,
 				      .present = 1, .db = 1, .s = 1, .g = 1 };
-	sregs.ds = sregs.es = sregs.ss = *seg;
-	sregs.ds.type = sregs.es.type = sregs.ss.type = 3;
-	sregs.ds.selector = sregs.es.selector = sregs.ss.selector = 16;
+	sregs.ds = *seg;
+	sregs.ds.type = 3;
+	sregs.ds.selector = 16;
+	sregs.es = sregs.ds;
+	sregs.ss = sregs.ds;
 	xioctl(vm->vcpu, KVM_SET_SREGS, &sregs, "set sregs");
 }
 
@@ -358,11 +362,11 @@ static void destroy_vm(struct vm *vm)
 }
 
 /* Let the guest touch pages; returns the time it took. */
-static uint64_t guest_touch(struct vm *vm, uint64_t gpa, uint64_t pages)
+static __u64 guest_touch(struct vm *vm, __u64 gpa, __u64 pages)
 {
 	struct kvm_regs regs = { .rip = CODE_GPA, .rflags = 2, .rdi = gpa,
 				 .rcx = pages, .rax = 1 };
-	uint64_t t;
+	__u64 t;
 
 	xioctl(vm->vcpu, KVM_SET_REGS, &regs, "set regs");
 	t = now();
@@ -373,16 +377,19 @@ static uint64_t guest_touch(struct vm *vm, uint64_t gpa, uint64_t pages)
 	return t;
 }
 
-static uint64_t host_touch(volatile uint8_t *mem)
+static __u64 host_touch(__u8 *mem)
 {
-	uint64_t i, t = now();
+	__u64 i, t = now();
 
-	for (i = 0; i < TEST_PAGES; i++)
+	for (i = 0; i < TEST_PAGES; i++) {
 		mem[i * PAGE] = 1;
+		/* The compiler must not leave one out. */
+		__asm__ volatile("" : : : "memory");
+	}
 	return since(t);
 }
 
-static double per_page(uint64_t t)
+static double per_page(__u64 t)
 {
 	return (double)t / TEST_PAGES;
 }
@@ -399,7 +406,7 @@ static void settle(void)
  */
 static void time_attributes(struct vm *vm, const char *name)
 {
-	uint64_t t = time_set_private(vm, ATTR_GPA, GIB, true);
+	__u64 t = time_set_private(vm, ATTR_GPA, GIB, true);
 	unsigned int i, scale = 1, calls = 16;
 
 	set_private(vm, ATTR_GPA, GIB, false);
@@ -467,7 +474,7 @@ static long other_memory(void)
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%63[^:]: %ld kB", key, &kib) != 2)
 			continue;
-		for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		for (i = 0; i < ARRAY_SIZE(keys); i++)
 			if (!strcmp(key, keys[i]))
 				sum += kib * 1024;
 	}
@@ -479,7 +486,7 @@ static long other_memory(void)
  * The memory that attributes take: what each of @nr virtual machines allocates.
  * Fewer objects than one for each are somebody else's.
  */
-static long attribute_memory(const int *vms, int nr, uint64_t size)
+static long attribute_memory(const int *vms, int nr, __u64 size)
 {
 	static struct slab before[512], after[512];
 	int i, j, nr_before, nr_after;
@@ -550,10 +557,10 @@ static void bench_attributes(void)
 	count_attribute_memory();
 }
 
-static uint64_t prefault(struct vm *vm)
+static __u64 prefault(struct vm *vm)
 {
 	struct kvm_pre_fault_memory range = { .gpa = TEST_GPA, .size = TEST_SIZE };
-	uint64_t t = now();
+	__u64 t = now();
 
 	while (range.size)
 		xioctl(vm->vcpu, KVM_PRE_FAULT_MEMORY, &range, "prefault");
@@ -562,7 +569,7 @@ static uint64_t prefault(struct vm *vm)
 
 static void convert_dual(struct vm *vm)
 {
-	uint64_t t;
+	__u64 t;
 	int i;
 
 	record("convert-to-shared", "",
@@ -584,7 +591,7 @@ static void convert_dual(struct vm *vm)
 }
 
 /* Private memory of a slot with two backings; @extra are more file flags. */
-static void private_memory(struct vm *vm, const char *suffix, uint64_t extra)
+static void private_memory(struct vm *vm, const char *suffix, __u64 extra)
 {
 	void *mem = anon(TEST_SIZE);
 	int gmem = create_gmem(vm, TEST_SIZE, extra);
@@ -635,7 +642,7 @@ static void bench_private(void)
 static void bench_create(void)
 {
 	struct vm vm;
-	uint64_t t;
+	__u64 t;
 	int i;
 
 	if (!has_protected()) {
@@ -651,7 +658,7 @@ static void bench_create(void)
 	destroy_vm(&vm);
 }
 
-static uint8_t *map_gmem(int gmem)
+static __u8 *map_gmem(int gmem)
 {
 	void *mem = mmap(NULL, TEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, gmem, 0);
 
@@ -665,7 +672,7 @@ static uint8_t *map_gmem(int gmem)
  * that nobody can refer to is not for MADV_DONTNEED. There 32 page tables are part
  * of the row.
  */
-static void unmap_pages(uint8_t *mem, int gmem)
+static void unmap_pages(__u8 *mem, int gmem)
 {
 	if (madvise(mem, TEST_SIZE, MADV_DONTNEED) &&
 	    mmap(mem, TEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, gmem,
@@ -673,10 +680,10 @@ static void unmap_pages(uint8_t *mem, int gmem)
 		err(1, "mmap guest_memfd");
 }
 
-static void shared_memory(struct vm *vm, const char *suffix, uint64_t extra)
+static void shared_memory(struct vm *vm, const char *suffix, __u64 extra)
 {
 	int gmem = create_gmem(vm, TEST_SIZE, FLAG_SHARED | extra);
-	uint8_t *mem = map_gmem(gmem);
+	__u8 *mem = map_gmem(gmem);
 
 	set_region(vm, 1, TEST_GPA, TEST_SIZE, mem, gmem);
 	guest_touch(vm, 0x2000, 1);
@@ -715,9 +722,9 @@ static void bench_shared(void)
 /* Conversion in place, of pages that guest and host have mapped. */
 static void bench_inplace(void)
 {
-	uint64_t t;
+	__u64 t;
 	struct vm vm;
-	uint8_t *mem;
+	__u8 *mem;
 	int i, gmem;
 
 	if (!has_protected()) {
@@ -820,7 +827,7 @@ int main(int argc, char **argv)
 		err(1, "/dev/kvm");
 	calibrate();
 	take_fragments();
-	for (i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(groups); i++)
 		for (round = 0; chosen(groups[i].name, argv + optind) && round < rounds; round++)
 			groups[i].run();
 	print_rows();

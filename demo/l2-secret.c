@@ -20,10 +20,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/types.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +34,11 @@
 #define MIB		0x100000UL
 #define MESSAGE		1024
 #define WORDS		8
-#define SECRET		(WORDS * sizeof(uint32_t))
+#define SECRET		(WORDS * sizeof(__u32))
 
-static uint32_t mask[WORDS], masked[WORDS];
-static volatile uint32_t *memory;
+static __u32 mask[WORDS], masked[WORDS];
+/* Atomic: the compiler must not put words together. */
+static atomic_uint *memory;
 static size_t memory_words;
 
 static atomic_ulong disk_good, disk_bad, net_good, net_bad;
@@ -114,7 +115,7 @@ static void *net_thread(void *unused)
 	}
 }
 
-static bool parse(const char *text, uint32_t *words)
+static bool parse(const char *text, __u32 *words)
 {
 	unsigned char bytes[SECRET];
 	size_t i;
@@ -128,7 +129,7 @@ static bool parse(const char *text, uint32_t *words)
 	return true;
 }
 
-static void fill(const char *line)
+static void fill_memory(const char *line)
 {
 	char a[2 * SECRET + 1], b[2 * SECRET + 1];
 	unsigned long mib;
@@ -147,16 +148,24 @@ static void fill(const char *line)
 	}
 	memory_words = mib * MIB / sizeof(*memory);
 	for (i = 0; i < memory_words; i++)
-		memory[i] = mask[i % WORDS] ^ masked[i % WORDS];
+		atomic_store_explicit(&memory[i],
+				      mask[i % WORDS] ^ masked[i % WORDS],
+				      memory_order_relaxed);
 	printf("L2: filled_kib=%lu\n", mib * 1024);
+}
+
+static bool is_secret(size_t i)
+{
+	__u32 word = atomic_load_explicit(&memory[i], memory_order_relaxed);
+
+	return (word ^ mask[i % WORDS]) == masked[i % WORDS];
 }
 
 static void check(void)
 {
 	size_t i = 0;
 
-	while (i < memory_words && (memory[i] ^ mask[i % WORDS]) ==
-				   masked[i % WORDS])
+	while (i < memory_words && is_secret(i))
 		i++;
 	printf("L2: kept_kib=%zu\n", i * sizeof(*memory) / 1024);
 }
@@ -167,7 +176,7 @@ static bool start(char **argv)
 
 	disk_path = argv[1];
 	other.sin_family = AF_INET;
-	other.sin_port = htons((uint16_t)atoi(argv[3]));
+	other.sin_port = htons((unsigned short)atoi(argv[3]));
 	return inet_pton(AF_INET, argv[2], &other.sin_addr) == 1 &&
 	       !pthread_create(&thread, NULL, disk_thread, NULL) &&
 	       !pthread_create(&thread, NULL, net_thread, NULL);
@@ -187,7 +196,7 @@ int main(int argc, char **argv)
 		if (!strcmp(line, "off"))
 			break;
 		if (!strncmp(line, "fill ", 5))
-			fill(line);
+			fill_memory(line);
 		else if (!strcmp(line, "check"))
 			check();
 		else if (!strcmp(line, "io"))

@@ -17,11 +17,11 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/elf.h>
+#include <linux/types.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,12 +32,12 @@
 
 #define NAME		"kvm-gmem"
 #define WORDS		4
-#define SECRET		(WORDS * sizeof(uint64_t))
+#define SECRET		(WORDS * sizeof(__u64))
 #define CHUNK_PAGES	64UL
 #define MAX_SEGMENTS	256
-#define NO_ADDRESS	((Elf64_Addr)-1)
+#define NO_ADDRESS	(~0ULL)
 
-static uint64_t mask[WORDS], masked[WORDS];
+static __u64 mask[WORDS], masked[WORDS];
 static bool is_first[256];
 static unsigned long page_size;
 
@@ -50,7 +50,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-static bool parse(const char *text, uint64_t *words)
+static bool parse(const char *text, __u64 *words)
 {
 	unsigned char bytes[SECRET];
 	size_t i;
@@ -59,21 +59,22 @@ static bool parse(const char *text, uint64_t *words)
 	    strspn(text, "0123456789abcdef") != 2 * SECRET)
 		return false;
 	for (i = 0; i < SECRET; i++)
-		sscanf(text + 2 * i, "%2hhx", &bytes[i]);
+		if (sscanf(text + 2 * i, "%2hhx", &bytes[i]) != 1)
+			return false;
 	memcpy(words, bytes, SECRET);
 	return true;
 }
 
-static uint64_t load(const char *at)
+static __u64 load(const char *at)
 {
-	uint64_t word;
+	__u64 word;
 
 	memcpy(&word, at, sizeof(word));
 	return word;
 }
 
 /* The compiler must not unmask the secret once and for all. */
-static bool is_word(unsigned int i, uint64_t word)
+static bool is_word(unsigned int i, __u64 word)
 {
 	word ^= mask[i];
 	__asm__("" : "+r" (word));
@@ -85,7 +86,7 @@ static bool is_secret(const char *at)
 	unsigned int i;
 
 	for (i = 0; i < WORDS; i++)
-		if (!is_word(i, load(at + i * sizeof(uint64_t))))
+		if (!is_word(i, load(at + i * sizeof(__u64))))
 			return false;
 	return true;
 }
@@ -97,16 +98,16 @@ static bool is_secret(const char *at)
  */
 static unsigned long count(const char *page, const char *end)
 {
-	const char *stop = page + page_size + sizeof(uint64_t);
+	const char *stop = page + page_size + sizeof(__u64);
 	const char *at;
 	unsigned long n = 0;
 	unsigned int i;
 
-	for (at = page; at < stop && at + sizeof(uint64_t) <= end;
-	     at += sizeof(uint64_t)) {
+	for (at = page; at < stop && at + sizeof(__u64) <= end;
+	     at += sizeof(__u64)) {
 		if (!is_first[(unsigned char)*at])
 			continue;
-		for (i = 0; i < sizeof(uint64_t) && at - i >= page; i++)
+		for (i = 0; i < sizeof(__u64) && at - i >= page; i++)
 			n += at - i < page + page_size && at - i + SECRET <= end &&
 			     is_secret(at - i);
 	}
@@ -118,15 +119,15 @@ static void set_first(void)
 	const unsigned char *a = (unsigned char *)mask, *b = (unsigned char *)masked;
 	size_t i;
 
-	for (i = 0; i < sizeof(uint64_t); i++)
+	for (i = 0; i < sizeof(__u64); i++)
 		is_first[a[i] ^ b[i]] = true;
 }
 
 static bool is_zero(const char *page)
 {
 	return !load(page) &&
-	       !memcmp(page, page + sizeof(uint64_t),
-		       page_size - sizeof(uint64_t));
+	       !memcmp(page, page + sizeof(__u64),
+		       page_size - sizeof(__u64));
 }
 
 struct kcore {
@@ -192,7 +193,7 @@ static void kcore_chunk(struct kcore *kcore, off_t at, size_t nr)
 			kcore_confirm(kcore, at + (off_t)(i * page_size));
 }
 
-static void kcore_segment(struct kcore *kcore, const Elf64_Phdr *segment)
+static void kcore_segment(struct kcore *kcore, const struct elf64_phdr *segment)
 {
 	off_t at = (off_t)segment->p_offset;
 
@@ -215,9 +216,9 @@ static void kcore_segment(struct kcore *kcore, const Elf64_Phdr *segment)
  */
 static void scan_kcore(void)
 {
-	static Elf64_Phdr segments[MAX_SEGMENTS];
+	static struct elf64_phdr segments[MAX_SEGMENTS];
 	struct kcore kcore = { .fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC) };
-	Elf64_Ehdr header;
+	struct elf64_hdr header;
 	unsigned int i, used = 0;
 	char *mem;
 

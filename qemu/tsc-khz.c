@@ -7,26 +7,26 @@
  * Each sample is the tightest of many reads, so that being preempted between
  * the two clocks does not count.
  */
-#include <stdint.h>
+#include <linux/types.h>
 #include <stdio.h>
 #include <time.h>
 #include <x86intrin.h>
 
 struct sample {
-	uint64_t tsc;
-	uint64_t ns;
+	__u64 tsc;
+	__u64 ns;
 };
 
 static struct sample take_sample(void)
 {
 	struct sample best = { 0 };
-	uint64_t width = UINT64_MAX;
+	__u64 width = ~0ULL;
 	int i;
 
 	for (i = 0; i < 1000; i++) {
 		struct timespec now;
-		uint64_t before = __rdtsc();
-		uint64_t after;
+		__u64 before = __rdtsc();
+		__u64 after;
 
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		after = __rdtsc();
