@@ -19,9 +19,13 @@
 
 __attribute__((constructor)) static void hooks_init(void)
 {
-	gmem_options_read();
+	const char *from = gmem_options_read();
+
+	if (from)
+		gmem_stop("%s: '%s' is not understood", GMEM_ENV_PROTECTED,
+			  from);
 	gmem_report_init();
-	on_exit(gmem_report_at_exit, NULL);
+	on_exit(gmem_summary_at_exit, NULL);
 }
 
 static int finish(int ret, int saved)

@@ -29,7 +29,8 @@ static bool has_option(const char *list, const char *name)
 	return false;
 }
 
-void gmem_options_read(void)
+/* Returns NULL, or what it does not understand. */
+const char *gmem_options_read(void)
 {
 	const char *list = getenv(GMEM_ENV_OPTIONS);
 	const char *report = getenv(GMEM_ENV_REPORT);
@@ -47,13 +48,13 @@ void gmem_options_read(void)
 		gmem_options.require = true;
 		/* Not from the launcher, which has checked it. */
 		if (!gmem_private_from_parse(from, &gmem_options.from))
-			gmem_stop("%s: '%s' is not understood",
-				  GMEM_ENV_PROTECTED, from);
+			return from;
 	}
 	if (report && *report)
 		gmem_options.report = strdup(report);
 	if (pid)
 		gmem_options.pid = atoi(pid);
+	return NULL;
 }
 
 /* The launcher put the library first; what follows was the user's. */

@@ -126,7 +126,7 @@ struct gmem_options {
 
 extern struct gmem_options gmem_options;
 
-void gmem_options_read(void);
+const char *gmem_options_read(void);
 void gmem_options_forget(void);
 
 /* report.c */
@@ -137,7 +137,10 @@ void gmem_refuse(const char *fmt, ...) __printf(1, 2);
 void __noreturn gmem_stop(const char *fmt, ...) __printf(1, 2);
 void gmem_report_init(void);
 void gmem_report_bound(void);
-void gmem_report_at_exit(int status, void *unused);
+bool gmem_report_any_bound(void);
+
+/* summary.c */
+void gmem_summary_at_exit(int status, void *unused);
 
 /* extent.c: the extents of the VMM's anonymous mappings */
 void gmem_extent_mapped(uintptr_t start, uintptr_t end);

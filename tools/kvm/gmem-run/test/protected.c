@@ -140,7 +140,7 @@ static void run_without_port(void)
 	start("io:0x3f8");
 	script = 0;
 	vcpu_run();
-	gmem_report_at_exit(0, NULL);
+	gmem_summary_at_exit(0, NULL);
 }
 
 static void test_private_from_io(void)
@@ -154,7 +154,7 @@ static void test_private_from_io(void)
 		check(all_private(0, script > 2) && all_private(1, script > 2));
 	}
 	check(fake_kvm.nr_converted == 2);
-	gmem_report_at_exit(0, NULL);
+	gmem_summary_at_exit(0, NULL);
 }
 
 static const struct {
