@@ -4,16 +4,12 @@
  *
  * It is done to the file, by offset: VMMs delete slots and make them again
  * while the guest runs (a PC's shadow RAM), and the state has to stay with the
- * pages. KVM cannot be asked for a state, so it is kept here as well; nobody
+ * pages. KVM cannot be asked for a state, so state.c keeps it as well; nobody
  * else converts our files.
  */
 #include <errno.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "preload.h"
-
-#define BITS	8
 
 /* A piece of a file that a range of the guest's addresses shows. */
 struct piece {
@@ -40,52 +36,6 @@ static int set_attributes(struct gmem_file *file, u64 offset, u64 size,
 	return ret;
 }
 
-static size_t bitmap_size(const struct gmem_file *file)
-{
-	return (file->size / gmem_page_size + BITS - 1) / BITS;
-}
-
-void gmem_convert_forget(struct gmem_file *file)
-{
-	if (file->converted)
-		gmem_sys_munmap(file->converted, bitmap_size(file));
-	file->converted = NULL;
-}
-
-static int bitmap_make(struct gmem_file *file)
-{
-	void *bitmap;
-
-	if (file->converted)
-		return 0;
-	bitmap = gmem_sys_mmap(NULL, bitmap_size(file), PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			       0);
-	if (bitmap == MAP_FAILED)
-		return -ENOMEM;
-	file->converted = bitmap;
-	return 0;
-}
-
-static void bitmap_set(struct gmem_file *file, u64 page, bool on)
-{
-	unsigned char mask = (unsigned char)(1U << page % BITS);
-
-	if (on)
-		file->converted[page / BITS] |= mask;
-	else
-		file->converted[page / BITS] &= (unsigned char)~mask;
-}
-
-static bool is_private(const struct gmem_file *file, u64 page)
-{
-	unsigned int converted = 0;
-
-	if (file->converted)
-		converted = file->converted[page / BITS] >> page % BITS & 1;
-	return file->private != converted;
-}
-
 /* All of it becomes private. Returns -EAGAIN while somebody uses a page. */
 int gmem_convert_file(struct gmem_file *file)
 {
@@ -98,8 +48,7 @@ int gmem_convert_file(struct gmem_file *file)
 			     error_offset);
 	if (ret)
 		return ret;
-	gmem_convert_forget(file);
-	file->private = true;
+	gmem_state_set_all(file, true);
 	return 0;
 }
 
@@ -109,13 +58,13 @@ static int convert_piece(const struct piece *piece, bool private)
 	u64 page = piece->offset / gmem_page_size;
 	u64 end = page + piece->size / gmem_page_size;
 	u64 unused;
-	int ret = bitmap_make(file);
+	int ret = gmem_state_prepare(file);
 
 	if (!ret)
 		ret = set_attributes(file, piece->offset, piece->size, private,
 				     &unused);
 	for (; !ret && page < end; page++)
-		bitmap_set(file, page, private != file->private);
+		gmem_state_set(file, page, private);
 	return ret;
 }
 
@@ -188,7 +137,7 @@ bool gmem_convert_differs(struct gmem_vm *vm, u64 gpa, u64 size, bool private)
 		page = piece.offset / gmem_page_size;
 		end = page + piece.size / gmem_page_size;
 		for (; !differs && page < end; page++)
-			differs = is_private(piece.file, page) != private;
+			differs = gmem_state_private(piece.file, page) != private;
 	}
 	return differs;
 }

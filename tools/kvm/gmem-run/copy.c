@@ -21,6 +21,8 @@
 #define PM_EXCLUSIVE	0x0100000000000000ULL
 #define BATCH		512
 
+u64 gmem_copied;
+
 struct copy {
 	char *to;
 	int to_fd;
@@ -46,7 +48,7 @@ static void copy_page(const struct copy *copy, u64 offset, const char *from)
 	if (is_zero(from))
 		return;
 	memcpy(copy->to + offset, from, gmem_page_size);
-	gmem_totals.copied += gmem_page_size;
+	gmem_copied += gmem_page_size;
 }
 
 static bool is_allocated(u64 entry)

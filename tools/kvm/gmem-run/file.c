@@ -67,7 +67,7 @@ struct gmem_file *gmem_file_add(int fd, int vm_fd, bool owned)
 
 void gmem_file_forget(struct gmem_file *file)
 {
-	gmem_convert_forget(file);
+	gmem_state_set_all(file, false);
 	gmem_vec_remove(&files, (size_t)(file - (struct gmem_file *)files.data));
 }
 

@@ -221,6 +221,12 @@ void *gmem_file_renew(uintptr_t start, uintptr_t end, int prot);
 bool gmem_file_any(void);
 u64 gmem_file_flags(void);
 
+/* state.c: which pages of a file are private, as far as it was told */
+int gmem_state_prepare(struct gmem_file *file);
+void gmem_state_set(struct gmem_file *file, u64 page, bool private);
+void gmem_state_set_all(struct gmem_file *file, bool private);
+bool gmem_state_private(const struct gmem_file *file, u64 page);
+
 /* seals.c: what a VMM does to its memfd, answered for the replacement */
 int gmem_seals_get(const struct gmem_file *file);
 int gmem_seals_add(struct gmem_file *file, unsigned int seals);
@@ -232,6 +238,8 @@ void gmem_pause_moved(uintptr_t start, uintptr_t end);
 void gmem_pause_end(void);
 
 /* copy.c */
+extern u64 gmem_copied;	/* bytes, in all */
+
 int gmem_copy_pages(uintptr_t start, uintptr_t end, char *to, int to_fd);
 int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd);
 
@@ -288,13 +296,7 @@ struct gmem_vm {
 	struct gmem_vec slots;
 };
 
-struct gmem_totals {
-	unsigned int taken;
-	unsigned int left;
-	u64 copied;
-};
-
-extern struct gmem_totals gmem_totals;
+extern unsigned int gmem_slots_left;
 
 int gmem_slot_set(struct gmem_vm *vm, unsigned long request, void *arg);
 bool gmem_slot_binds(uintptr_t start, uintptr_t end);
@@ -311,7 +313,6 @@ struct gmem_vm *gmem_vm_at(size_t i);
 int gmem_convert_file(struct gmem_file *file);
 int gmem_convert_gpa(struct gmem_vm *vm, u64 gpa, u64 size, bool private);
 bool gmem_convert_differs(struct gmem_vm *vm, u64 gpa, u64 size, bool private);
-void gmem_convert_forget(struct gmem_file *file);
 
 /* protect.c: a protected VM, and the moment its memory becomes private */
 int gmem_protect_create_vm(int fd, unsigned long request, void *arg);

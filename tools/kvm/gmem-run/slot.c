@@ -12,7 +12,8 @@
 
 #include "preload.h"
 
-struct gmem_totals gmem_totals;
+/* Of all VMs, for the self-test. */
+unsigned int gmem_slots_left;
 
 /* The VMM's own call: request and arg go to the kernel as they came. */
 struct call {
@@ -184,7 +185,7 @@ static int slot_leave(const struct call *call, enum gmem_slot_kind kind,
 		return ret;
 	slot_record(call->vm, &slot);
 	if (is_refused(call->vm, kind)) {
-		gmem_totals.left++;
+		gmem_slots_left++;
 		gmem_refuse("slot %u:%u, gpa %#llx size %#llx, is not in a guest_memfd: %s",
 			    GMEM_AS_ID(slot.region.slot),
 			    GMEM_SLOT_ID(slot.region.slot),

@@ -155,7 +155,7 @@ static int block_copy_and_move(const struct block *block, int fd)
 static const char *block_take(const struct block *block, int vm_fd, int fd)
 {
 	struct gmem_file *file = gmem_file_add(fd, vm_fd, true);
-	u64 copied = gmem_totals.copied;
+	u64 copied = gmem_copied;
 	int ret;
 
 	if (!file)
@@ -166,8 +166,7 @@ static const char *block_take(const struct block *block, int vm_fd, int fd)
 		gmem_file_forget(file);
 		return strerrordesc_np(-ret);
 	}
-	gmem_totals.taken++;
-	copied = gmem_totals.copied - copied;
+	copied = gmem_copied - copied;
 	gmem_verbose("took over anonymous memory %#lx-%#lx: fd %d, copied %lu KiB",
 		     block->start, block->end, fd, copied / 1024);
 	gmem_event("event=take kind=anonymous addr=%#lx size=%#lx fd=%d copied=%#lx",

@@ -190,7 +190,7 @@ static int memfd_move(const struct memfd *memfd, int fd)
  */
 static const char *memfd_take(struct memfd *memfd, int vm_fd)
 {
-	u64 copied = gmem_totals.copied;
+	u64 copied = gmem_copied;
 	struct gmem_file *file;
 	int fd, ret;
 
@@ -210,8 +210,7 @@ static const char *memfd_take(struct memfd *memfd, int vm_fd)
 		close(fd);
 		file->fd = *(int *)gmem_vec_at(&memfd->fds, 0);
 	}
-	gmem_totals.taken++;
-	copied = gmem_totals.copied - copied;
+	copied = gmem_copied - copied;
 	gmem_verbose("took over %s of %lu KiB: fd %d, copied %lu KiB",
 		     memfd->vma->name, memfd->size / 1024, file->fd,
 		     copied / 1024);
