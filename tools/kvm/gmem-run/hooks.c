@@ -65,7 +65,7 @@ static int set_region(int fd, unsigned long request, void *arg)
 		return gmem_sys_ioctl(fd, request, arg);
 	vm = gmem_vm_find(fd);
 	if (vm)
-		ret = gmem_slot_set(vm, request, arg);
+		ret = gmem_region_set(vm, request, arg);
 	else
 		ret = gmem_sys_ioctl(fd, request, arg);
 	gmem_unlock();

@@ -296,9 +296,9 @@ struct gmem_vm {
 	struct gmem_vec slots;
 };
 
-extern unsigned int gmem_slots_left;
-
-int gmem_slot_set(struct gmem_vm *vm, unsigned long request, void *arg);
+struct gmem_slot *gmem_slot_find(const struct gmem_vm *vm, u32 id);
+void gmem_slot_record(struct gmem_vm *vm, const struct gmem_slot *slot);
+void gmem_slot_forget(struct gmem_vm *vm, struct gmem_slot *slot);
 bool gmem_slot_binds(uintptr_t start, uintptr_t end);
 const struct gmem_slot *gmem_slot_alias(const struct gmem_vm *vm);
 const struct gmem_slot *gmem_slot_bound_at(const struct gmem_vm *vm, u64 gpa);
@@ -314,13 +314,20 @@ int gmem_convert_file(struct gmem_file *file);
 int gmem_convert_gpa(struct gmem_vm *vm, u64 gpa, u64 size, bool private);
 bool gmem_convert_differs(struct gmem_vm *vm, u64 gpa, u64 size, bool private);
 
-/* protect.c: a protected VM, and the moment its memory becomes private */
+/* protect.c: a protected VM in the place of an ordinary one */
 int gmem_protect_create_vm(int fd, unsigned long request, void *arg);
 int gmem_protect_capability(int fd, unsigned long request, void *arg);
-void gmem_protect_created(struct gmem_vm *vm);
-void gmem_protect_vm(struct gmem_vm *vm);
-void gmem_protect_file(const struct gmem_vm *vm, struct gmem_file *file);
-void gmem_protect_at_exit(const struct gmem_vm *vm, int status);
+void gmem_protect_created(int fd);
+
+/* private.c: the moment the memory of a protected VM becomes private */
+void gmem_private_vm(struct gmem_vm *vm);
+void gmem_private_file(const struct gmem_vm *vm, struct gmem_file *file);
+void gmem_private_at_exit(const struct gmem_vm *vm, int status);
+
+/* region.c: memslots as the VMM sets them */
+extern unsigned int gmem_regions_left;
+
+int gmem_region_set(struct gmem_vm *vm, unsigned long request, void *arg);
 
 /* vcpu.c: the vCPUs of protected VMs */
 struct kvm_run;

@@ -30,7 +30,7 @@ static int run_begin(int fd, struct gmem_vcpu *copy)
 		gmem_stop("fd %d: the VMM has not mapped its vCPU", fd);
 	vm->ran = true;
 	if (gmem_options.from.when == GMEM_WHEN_RUN)
-		gmem_protect_vm(vm);
+		gmem_private_vm(vm);
 	*copy = *vcpu;
 	gmem_unlock();
 	return 0;
@@ -57,7 +57,7 @@ static void io(struct gmem_vm *vm, const struct kvm_run *run)
 	if (gmem_options.from.when == GMEM_WHEN_IO &&
 	    run->io.direction == KVM_EXIT_IO_OUT &&
 	    run->io.port == gmem_options.from.port)
-		gmem_protect_vm(vm);
+		gmem_private_vm(vm);
 }
 
 /* Is the exit dealt with? Then the vCPU runs on. */

@@ -102,7 +102,7 @@ void gmem_summary_at_exit(int status, void *unused)
 			report_vm(vm);
 	for (i = 0; (vm = gmem_vm_at(i)); i++)
 		if (vm->pid == getpid() && gmem_options.protected)
-			gmem_protect_at_exit(vm, status);
+			gmem_private_at_exit(vm, status);
 	if (!status && gmem_options.require && !gmem_report_any_bound() &&
 	    gmem_options.pid == getpid()) {
 		fflush(NULL);

@@ -74,7 +74,7 @@ void gmem_vm_created(int fd)
 	if (!vm->usable)
 		gmem_event("event=unusable fd=%d", fd);
 	else if (gmem_options.protected)
-		gmem_protect_created(vm);
+		gmem_protect_created(fd);
 }
 
 /* A VM that was made elsewhere, and passed to this process by its fd. */

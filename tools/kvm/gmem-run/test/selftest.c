@@ -216,7 +216,7 @@ static void test_not_ours(void)
 	check(!set(1, MIB, private, MIB) && !is_bound(1));
 	check(!set(2, 2 * MIB, gap, MIB) && !is_bound(2));
 	check(!set(3, 3 * MIB, heap, PAGE) && !is_bound(3));
-	check(gmem_slots_left == 4 && !fake_kvm.nr_created);
+	check(gmem_regions_left == 4 && !fake_kvm.nr_created);
 	/* The gap was the slot's, not the memory's. */
 	check(!set(2, 0, NULL, 0));
 	munmap(gap, MIB);
@@ -279,7 +279,7 @@ static void test_alias(void)
 	check(!set(AS(1, 0), 0, mem, MIB));
 	check(is_bound(0) && fake_slot(1) && !is_bound(1));
 	check(fake_slot(AS(1, 0)) && !is_bound(AS(1, 0)));
-	check(!gmem_slots_left);
+	check(!gmem_regions_left);
 	/* Two slots at one address stay an error. */
 	check(set(2, 0, map_anon(PAGE), PAGE) == EEXIST);
 }
@@ -382,7 +382,7 @@ static void test_failures(void)
 	late[0] = 4;
 	fake_kvm.region2_errno = ENOMEM;
 	check(!set(2, 2 * MIB, late, MIB) && !is_bound(2) && late[0] == 4);
-	check(gmem_slots_left == 4);
+	check(gmem_regions_left == 4);
 }
 
 /* A block that is unmapped must not keep its VM alive by our fd. */
