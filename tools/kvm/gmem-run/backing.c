@@ -6,7 +6,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "preload.h"
+#include "backing.h"
+#include "file.h"
+#include "process.h"
+#include "vec.h"
 
 /*
  * A range that could not be taken over is not tried again while it is mapped:

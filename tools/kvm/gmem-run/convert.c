@@ -9,7 +9,12 @@
  */
 #include <errno.h>
 
-#include "preload.h"
+#include "file.h"
+#include "private.h"
+#include "report.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vm.h"
 
 /* A piece of a file that a range of the guest's addresses shows. */
 struct piece {

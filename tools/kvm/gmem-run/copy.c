@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "move.h"
+#include "sys.h"
 
 /* An entry of /proc/self/pagemap. The page of zeroes is never exclusive. */
 #define PM_PRESENT	0x8000000000000000ULL

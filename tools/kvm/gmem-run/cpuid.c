@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "preload.h"
+#include "options.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vcpu.h"
 
 #ifdef __x86_64__
 

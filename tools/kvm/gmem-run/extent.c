@@ -6,7 +6,8 @@
  *
  * Extents never overlap: a new mapping cuts what it replaces.
  */
-#include "preload.h"
+#include "process.h"
+#include "vec.h"
 
 struct extent {
 	uintptr_t start;

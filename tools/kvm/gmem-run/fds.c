@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "preload.h"
+#include "process.h"
+#include "vec.h"
 
 bool gmem_fd_is(int fd, dev_t dev, ino_t ino)
 {

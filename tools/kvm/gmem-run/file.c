@@ -8,7 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "file.h"
+#include "options.h"
+#include "process.h"
+#include "report.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vec.h"
 
 /* Out of the way: some programs expect the lowest numbers for themselves. */
 #define OWNED_FD_MIN	256

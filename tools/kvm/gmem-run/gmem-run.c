@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "options.h"
 
 #define EXIT_USAGE	2
 #define EXIT_CANNOT	126

@@ -13,7 +13,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "backing.h"
+#include "file.h"
+#include "lock.h"
+#include "options.h"
+#include "process.h"
+#include "protect.h"
+#include "region.h"
+#include "report.h"
+#include "summary.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vcpu.h"
+#include "vm.h"
 
 #define EXPORT		__attribute__((visibility("default")))
 

@@ -9,7 +9,11 @@
  */
 #include <errno.h>
 
-#include "preload.h"
+#include "private.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vcpu.h"
+#include "vm.h"
 
 /* The preferred page size is a hint, and has no meaning above this. */
 #define ATTR_PAGE_SIZE	0xfULL

@@ -9,7 +9,7 @@
  */
 #include <pthread.h>
 
-#include "preload.h"
+#include "lock.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool held __attribute__((tls_model("initial-exec")));

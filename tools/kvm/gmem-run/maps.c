@@ -10,7 +10,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "process.h"
+#include "vec.h"
 
 static const struct {
 	const char name[3];

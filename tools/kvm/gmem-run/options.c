@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "preload.h"
+#include "options.h"
 
 #define PRELOAD		"LD_PRELOAD"
 #define SEPARATORS	": "

@@ -17,7 +17,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#include "preload.h"
+#include "move.h"
 
 #define MAX_RANGES	64
 

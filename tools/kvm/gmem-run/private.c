@@ -15,7 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "file.h"
+#include "options.h"
+#include "private.h"
+#include "report.h"
+#include "vm.h"
 
 /* For what may pass; KVM itself has waited for some 20 ms then. */
 #define PATIENCE_MS	5000

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "preload.h"
+#include "options.h"
 
 #define MAX_PORT	0xffff
 

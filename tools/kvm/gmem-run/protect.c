@@ -8,7 +8,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "preload.h"
+#include "options.h"
+#include "protect.h"
+#include "report.h"
+#include "sys.h"
+#include "uapi.h"
 
 static bool has_attributes(int fd)
 {

@@ -10,7 +10,15 @@
 #include <errno.h>
 #include <string.h>
 
-#include "preload.h"
+#include "backing.h"
+#include "file.h"
+#include "options.h"
+#include "private.h"
+#include "region.h"
+#include "report.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vm.h"
 
 /* Of all VMs, for the self-test. */
 unsigned int gmem_regions_left;

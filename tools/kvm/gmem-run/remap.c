@@ -8,7 +8,10 @@
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
 
-#include "preload.h"
+#include "move.h"
+#include "process.h"
+#include "report.h"
+#include "sys.h"
 
 #define MAX_NODES	1024
 

@@ -17,7 +17,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "options.h"
+#include "report.h"
+#include "sys.h"
 
 #define PREFIX		"gmem-run: "
 

@@ -6,7 +6,14 @@
  */
 #include <errno.h>
 
-#include "preload.h"
+#include "lock.h"
+#include "options.h"
+#include "private.h"
+#include "report.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vcpu.h"
+#include "vm.h"
 
 static struct gmem_vm *vm_of(const struct gmem_vcpu *vcpu)
 {

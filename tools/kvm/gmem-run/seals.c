@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "preload.h"
+#include "file.h"
 
 #define SIZE_SEALS	(F_SEAL_GROW | F_SEAL_SHRINK)
 

@@ -2,7 +2,10 @@
 /*
  * The memslots that each VM has, as region.c recorded them.
  */
-#include "preload.h"
+#include "report.h"
+#include "uapi.h"
+#include "vec.h"
+#include "vm.h"
 
 static const char * const kind_names[] = {
 	[GMEM_SLOT_BOUND] = "bound",

@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "preload.h"
+#include "file.h"
+#include "sys.h"
 
 #define BITS	8
 

@@ -6,7 +6,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "lock.h"
+#include "options.h"
+#include "private.h"
+#include "report.h"
+#include "summary.h"
+#include "uapi.h"
+#include "vec.h"
+#include "vm.h"
 
 struct summary {
 	unsigned int slots[GMEM_SLOT_OWN + 1];

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "sys.h"
 
 #define MPOL_F_ADDR	2
 

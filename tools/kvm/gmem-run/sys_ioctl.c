@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "sys.h"
 
 int gmem_sys_ioctl(int fd, unsigned long request, void *arg)
 {

@@ -13,7 +13,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "backing.h"
+#include "file.h"
+#include "move.h"
+#include "process.h"
+#include "report.h"
+#include "sys.h"
 
 struct block {
 	const struct gmem_maps *maps;

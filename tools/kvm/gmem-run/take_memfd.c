@@ -19,7 +19,14 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "backing.h"
+#include "file.h"
+#include "move.h"
+#include "options.h"
+#include "process.h"
+#include "report.h"
+#include "sys.h"
+#include "vec.h"
 
 struct memfd {
 	const struct gmem_maps *maps;

@@ -4,7 +4,9 @@
  * kvm_run. The mapping is the VMM's: one of ours would keep the VM alive when
  * the VMM has closed it.
  */
-#include "preload.h"
+#include "report.h"
+#include "vcpu.h"
+#include "vec.h"
 
 static struct gmem_vec vcpus = GMEM_VEC(struct gmem_vcpu);
 

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "preload.h"
+#include "sys.h"
+#include "vec.h"
 
 static int vec_grow(struct gmem_vec *vec)
 {

@@ -6,7 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "preload.h"
+#include "file.h"
+#include "options.h"
+#include "protect.h"
+#include "report.h"
+#include "sys.h"
+#include "uapi.h"
+#include "vec.h"
+#include "vm.h"
 
 static struct gmem_vec vms = GMEM_VEC(struct gmem_vm);
 

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "../preload.h"
+#include "../sys.h"
 #include "fake_kvm.h"
 
 #define NAME		"kvm-gmem"

@@ -11,6 +11,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "../lock.h"
+#include "../options.h"
+#include "../summary.h"
 #include "selftest.h"
 
 #define GPA		(16 * MIB)

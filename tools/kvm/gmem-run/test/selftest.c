@@ -18,6 +18,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../file.h"
+#include "../options.h"
+#include "../process.h"
+#include "../region.h"
 #include "selftest.h"
 
 #define AS(as, id)	((as) << 16 | (id))

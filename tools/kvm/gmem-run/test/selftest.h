@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "../preload.h"
+#include "../gmem-run.h"
 #include "fake_kvm.h"
 
 #define PAGE		4096UL

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The guest_memfds made here, and the state of their pages.
+ */
+#ifndef GMEM_RUN_FILE_H
+#define GMEM_RUN_FILE_H
+
+#include <sys/types.h>
+
+#include "gmem-run.h"
+#include "process.h"
+
+/*
+ * file.c: the guest_memfds made here. An owned one replaced anonymous memory:
+ * its fd is ours, and is closed when the VMM has unmapped [addr, addr + size).
+ * The others replaced a memfd and live under the VMM's own fd numbers.
+ *
+ * In a protected VM, private is the state of all pages but those set in the
+ * bitmap of converted ones, which is there once there are any.
+ */
+struct gmem_file {
+	dev_t dev;
+	ino_t ino;
+	u64 size;
+	uintptr_t addr;
+	u64 unmapped;
+	int fd;
+	int vm_fd;
+	bool owned;
+	bool private;
+	unsigned char *converted;
+	unsigned int seals;
+};
+
+int gmem_file_create(int vm_fd, u64 size);
+struct gmem_file *gmem_file_add(int fd, int vm_fd, bool owned);
+struct gmem_file *gmem_file_at(size_t i);
+void gmem_file_forget(struct gmem_file *file);
+struct gmem_file *gmem_file_of_vma(const struct gmem_vma *vma);
+struct gmem_file *gmem_file_of_fd(int fd);
+struct gmem_file *gmem_file_find(dev_t dev, ino_t ino);
+int gmem_file_fd(struct gmem_file *file);
+void gmem_file_unmapped(uintptr_t start, uintptr_t end);
+bool gmem_file_discard(uintptr_t start, uintptr_t end);
+void *gmem_file_renew(uintptr_t start, uintptr_t end, int prot);
+bool gmem_file_any(void);
+u64 gmem_file_flags(void);
+
+/* state.c: which pages of a file are private, as far as it was told */
+int gmem_state_prepare(struct gmem_file *file);
+void gmem_state_set(struct gmem_file *file, u64 page, bool private);
+void gmem_state_set_all(struct gmem_file *file, bool private);
+bool gmem_state_private(const struct gmem_file *file, u64 page);
+
+/* seals.c: what a VMM does to its memfd, answered for the replacement */
+int gmem_seals_get(const struct gmem_file *file);
+int gmem_seals_add(struct gmem_file *file, unsigned int seals);
+
+#endif /* GMEM_RUN_FILE_H */

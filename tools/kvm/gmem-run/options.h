@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the user asked for. The launcher passes it on in the environment.
+ */
+#ifndef GMEM_RUN_OPTIONS_H
+#define GMEM_RUN_OPTIONS_H
+
+#include <sys/types.h>
+
+#include "gmem-run.h"
+
+#define GMEM_EXIT_REQUIRE	3
+
+/* One name, so that the library and the launcher cannot disagree. */
+#define GMEM_ENV_OPTIONS	"GMEM_RUN_OPTIONS"
+#define GMEM_ENV_REPORT		"GMEM_RUN_REPORT"
+#define GMEM_ENV_PID		"GMEM_RUN_PID"
+#define GMEM_ENV_PROTECTED	"GMEM_RUN_PROTECTED"
+
+/* private_from.c: when the memory of a protected VM becomes private */
+enum gmem_when {
+	GMEM_WHEN_RUN,		/* before a vCPU runs */
+	GMEM_WHEN_IO,		/* when the guest writes to an I/O port */
+	GMEM_WHEN_GUEST,	/* as the guest asks for it, page by page */
+};
+
+struct gmem_private_from {
+	enum gmem_when when;
+	unsigned int port;
+};
+
+bool gmem_private_from_parse(const char *text, struct gmem_private_from *from);
+
+/* options.c */
+struct gmem_options {
+	bool list;
+	bool verbose;
+	bool require;
+	bool no_direct_map;
+	bool protected;
+	struct gmem_private_from from;
+	const char *report;
+	pid_t pid;
+};
+
+extern struct gmem_options gmem_options;
+
+const char *gmem_options_read(void);
+void gmem_options_forget(void);
+
+#endif /* GMEM_RUN_OPTIONS_H */

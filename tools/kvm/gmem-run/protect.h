@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A protected VM in the place of an ordinary one (protect.c).
+ */
+#ifndef GMEM_RUN_PROTECT_H
+#define GMEM_RUN_PROTECT_H
+
+int gmem_protect_create_vm(int fd, unsigned long request, void *arg);
+int gmem_protect_capability(int fd, unsigned long request, void *arg);
+void gmem_protect_created(int fd);
+
+#endif /* GMEM_RUN_PROTECT_H */

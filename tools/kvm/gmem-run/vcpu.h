@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What happens around KVM_RUN of a protected VM, and what its guest is told.
+ */
+#ifndef GMEM_RUN_VCPU_H
+#define GMEM_RUN_VCPU_H
+
+#include "gmem-run.h"
+#include "uapi.h"
+#include "vm.h"
+
+/* vcpu.c: the vCPUs of protected VMs */
+struct kvm_run;
+
+struct gmem_vcpu {
+	int fd;
+	int vm_fd;
+	struct kvm_run *run;
+};
+
+void gmem_vcpu_created(int fd, int vm_fd);
+void gmem_vcpu_mapped(int fd, void *addr);
+void gmem_vcpu_unmapped(uintptr_t start, uintptr_t end);
+const struct gmem_vcpu *gmem_vcpu_find(int fd);
+
+/* run.c, hypercall.c: KVM_RUN, and the exits that concern us */
+int gmem_run(int fd, unsigned long request, void *arg);
+bool gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run);
+
+/* cpuid.c: what the guest is told */
+int gmem_cpuid_set(int fd, unsigned long request, void *arg);
+
+#endif /* GMEM_RUN_VCPU_H */
