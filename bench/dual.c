@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Private memory of slots with two backings; and creating such files.
+ */
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "gmem-bench.h"
+
+#define CREATIONS	4096
+
+static const char *const convert_rows[] = {
+	"convert-to-shared", "convert-to-private", "private-refault", "convert-4k", NULL };
+static const char *const private_rows[] = {
+	"private-fault-cold", "punch-hole", "fallocate", NULL };
+static const char *const prefault_rows[] = { "prefault-cold", NULL };
+static const char *const create_rows[] = { "create-close", NULL };
+
+static __u64 prefault(struct vm *vm)
+{
+	struct kvm_pre_fault_memory range = { .gpa = TEST_GPA, .size = TEST_SIZE };
+	__u64 t = now();
+
+	while (range.size)
+		xioctl(vm->vcpu, KVM_PRE_FAULT_MEMORY, &range, "prefault");
+	return since(t);
+}
+
+static void convert_dual(struct vm *vm)
+{
+	__u64 t;
+	int i;
+
+	record("convert-to-shared", "",
+	       per_page(time_set_private(vm, TEST_GPA, TEST_SIZE, false)));
+	/* Nothing is mapped any more. Short enough for a timer to matter. */
+	for (i = 0; i < 5; i++) {
+		record("convert-to-private", "",
+		       per_page(time_set_private(vm, TEST_GPA, TEST_SIZE, true)));
+		if (i < 4)
+			set_private(vm, TEST_GPA, TEST_SIZE, false);
+	}
+	record("private-refault", "", per_page(guest_touch(vm, TEST_GPA, TEST_PAGES)));
+
+	for (i = 0; i < PAIRS; i++) {
+		t = time_set_private(vm, TEST_GPA + 2 * i * PAGE, PAGE, false);
+		t += time_set_private(vm, TEST_GPA + 2 * i * PAGE, PAGE, true);
+		record("convert-4k", "", t / 2.);
+	}
+}
+
+/* Private memory of a slot with two backings; @extra are more file flags. */
+static void private_memory(struct vm *vm, const char *suffix, __u64 extra)
+{
+	void *mem = anon(TEST_SIZE);
+	int gmem = create_gmem(vm, TEST_SIZE, extra);
+
+	set_region(vm, 1, TEST_GPA, TEST_SIZE, mem, gmem);
+	set_private(vm, TEST_GPA, TEST_SIZE, true);
+	guest_touch(vm, 0x2000, 1);
+
+	record("private-fault-cold", suffix,
+	       per_page(guest_touch(vm, TEST_GPA, TEST_PAGES)));
+	if (!extra)
+		convert_dual(vm);
+	record("punch-hole", suffix,
+	       per_page(time_fallocate(gmem, FALLOC_FL_PUNCH_HOLE)));
+	record("fallocate", suffix, per_page(time_fallocate(gmem, 0)));
+	time_fallocate(gmem, FALLOC_FL_PUNCH_HOLE);
+
+	if (capability(vm->fd, KVM_CAP_PRE_FAULT_MEMORY))
+		record("prefault-cold", suffix, per_page(prefault(vm)));
+	else
+		cannot(prefault_rows, suffix, "no KVM_CAP_PRE_FAULT_MEMORY");
+	set_region(vm, 1, TEST_GPA, 0, mem, gmem);
+	close(gmem);
+	munmap(mem, TEST_SIZE);
+}
+
+void bench_private(void)
+{
+	struct vm vm;
+
+	if (!has_protected()) {
+		cannot(private_rows, "", NO_PROTECTED);
+		cannot(prefault_rows, "", NO_PROTECTED);
+		cannot(convert_rows, "", NO_PROTECTED);
+		return;
+	}
+	create_vm(&vm, SW_PROTECTED_VM);
+	private_memory(&vm, "", 0);
+	if (capability(vm.fd, CAP_GUEST_MEMFD_FLAGS) & FLAG_NO_DIRECT_MAP) {
+		private_memory(&vm, "-ndm", FLAG_NO_DIRECT_MAP);
+	} else {
+		cannot(private_rows, "-ndm", NO_NDM);
+		cannot(prefault_rows, "-ndm", NO_NDM);
+	}
+	destroy_vm(&vm);
+}
+
+void bench_create(void)
+{
+	struct vm vm;
+	__u64 t;
+	int i;
+
+	if (!has_protected()) {
+		cannot(create_rows, "", NO_PROTECTED);
+		return;
+	}
+	create_vm(&vm, SW_PROTECTED_VM);
+	settle();
+	t = now();
+	for (i = 0; i < CREATIONS; i++)
+		close(create_gmem(&vm, TEST_SIZE, 0));
+	record("create-close", "", (double)since(t) / CREATIONS);
+	destroy_vm(&vm);
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files that guest and host map: faults, and conversion in place.
+ */
+#include <err.h>
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "gmem-bench.h"
+
+static const char *const shared_rows[] = {
+	"gmem-only-fault-cold", "host-fault-present", "host-fault-cold", NULL };
+static const char *const inplace_rows[] = {
+	"inplace-to-private", "inplace-to-shared", "inplace-4k", NULL };
+
+static __u8 *map_gmem(int gmem)
+{
+	void *mem = mmap(NULL, TEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, gmem, 0);
+
+	if (mem == MAP_FAILED)
+		err(1, "mmap guest_memfd");
+	return mem;
+}
+
+/*
+ * Page tables stay, so that they are there in both rows of host faults; but memory
+ * that nobody can refer to is not for MADV_DONTNEED. There 32 page tables are part
+ * of the row.
+ */
+static void unmap_pages(__u8 *mem, int gmem)
+{
+	if (madvise(mem, TEST_SIZE, MADV_DONTNEED) &&
+	    mmap(mem, TEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, gmem,
+		 0) == MAP_FAILED)
+		err(1, "mmap guest_memfd");
+}
+
+static void shared_memory(struct vm *vm, const char *suffix, __u64 extra)
+{
+	int gmem = create_gmem(vm, TEST_SIZE, FLAG_SHARED | extra);
+	__u8 *mem = map_gmem(gmem);
+
+	set_region(vm, 1, TEST_GPA, TEST_SIZE, mem, gmem);
+	guest_touch(vm, 0x2000, 1);
+
+	record("gmem-only-fault-cold", suffix,
+	       per_page(guest_touch(vm, TEST_GPA, TEST_PAGES)));
+	host_touch(mem);
+	unmap_pages(mem, gmem);
+	record("host-fault-present", suffix, per_page(host_touch(mem)));
+	time_fallocate(gmem, FALLOC_FL_PUNCH_HOLE);
+	record("host-fault-cold", suffix, per_page(host_touch(mem)));
+
+	set_region(vm, 1, TEST_GPA, 0, mem, gmem);
+	munmap(mem, TEST_SIZE);
+	close(gmem);
+}
+
+void bench_shared(void)
+{
+	unsigned long flags;
+	struct vm vm;
+
+	create_vm(&vm, ORDINARY_VM);
+	flags = capability(vm.fd, CAP_GUEST_MEMFD_FLAGS);
+	if ((flags & FLAG_SHARED) == FLAG_SHARED)
+		shared_memory(&vm, "", 0);
+	else
+		cannot(shared_rows, "", "a guest_memfd cannot be mapped");
+	if ((flags & FLAG_SHARED) == FLAG_SHARED && (flags & FLAG_NO_DIRECT_MAP))
+		shared_memory(&vm, "-ndm", FLAG_NO_DIRECT_MAP);
+	else
+		cannot(shared_rows, "-ndm", NO_NDM);
+	destroy_vm(&vm);
+}
+
+/* Conversion in place, of pages that guest and host have mapped. */
+void bench_inplace(void)
+{
+	__u64 t;
+	struct vm vm;
+	__u8 *mem;
+	int i, gmem;
+
+	if (!has_protected()) {
+		cannot(inplace_rows, "", NO_PROTECTED);
+		return;
+	}
+	create_vm(&vm, SW_PROTECTED_VM);
+	if (!capability(vm.fd, CAP_GMEM_ATTRIBUTES)) {
+		cannot(inplace_rows, "", "no conversion in place");
+		destroy_vm(&vm);
+		return;
+	}
+	gmem = create_gmem(&vm, TEST_SIZE, FLAG_SHARED);
+	mem = map_gmem(gmem);
+	set_region(&vm, 1, TEST_GPA, TEST_SIZE, mem, gmem);
+	host_touch(mem);
+	guest_touch(&vm, TEST_GPA, TEST_PAGES);
+	settle();
+
+	record("inplace-to-private", "", per_page(time_convert(gmem, 0, TEST_SIZE, true)));
+	guest_touch(&vm, TEST_GPA, TEST_PAGES);
+	record("inplace-to-shared", "", per_page(time_convert(gmem, 0, TEST_SIZE, false)));
+	host_touch(mem);
+	guest_touch(&vm, TEST_GPA, TEST_PAGES);
+	for (i = 0; i < PAIRS; i++) {
+		t = time_convert(gmem, 2 * i * PAGE, PAGE, true);
+		t += time_convert(gmem, 2 * i * PAGE, PAGE, false);
+		record("inplace-4k", "", t / 2.);
+	}
+	munmap(mem, TEST_SIZE);
+	close(gmem);
+	destroy_vm(&vm);
+}
