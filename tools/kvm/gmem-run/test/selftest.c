@@ -123,24 +123,40 @@ static unsigned long allocated(unsigned int id)
 	return (unsigned long)st.st_blocks * 512;
 }
 
+/* Some host kernels give a page to a reader, others show the page of zeroes. */
+static bool is_exclusive(const char *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry;
+
+	check(fd >= 0);
+	check(pread(fd, &entry, sizeof(entry),
+		    (off_t)((uintptr_t)mem / PAGE * sizeof(entry))) == sizeof(entry));
+	close(fd);
+	return entry >> 56 & 1;
+}
+
 static void test_anonymous(void)
 {
 	char *mem = map_anon(MIB);
-	unsigned long i;
+	unsigned long i, nr = 17;
 
 	for (i = 0; i < 16; i++)
 		memset(mem + i * 3 * PAGE, (int)i + 1, PAGE);
 	/* Written, but zero: stays allocated. Only read: not worth a page. */
 	mem[PAGE] = 0;
 	check(!mem[2 * PAGE]);
+	nr += is_exclusive(mem + 2 * PAGE);
 	check(!set(0, 0, mem, MIB));
 	check(is_bound(0) && offset_of(0) == 0 && on_file(mem));
 	for (i = 0; i < 16; i++) {
 		check(mem[i * 3 * PAGE] == (char)(i + 1));
 		check(mem[i * 3 * PAGE + PAGE - 1] == (char)(i + 1));
 	}
-	check(allocated(0) == 17 * PAGE && !mem[PAGE] && !mem[2 * PAGE]);
+	check(allocated(0) == nr * PAGE && !mem[PAGE]);
+	check(!mem[2 * PAGE]);
 	mem[100 * PAGE] = 1;
+	/* With the page that was only read. */
 	check(allocated(0) == 19 * PAGE);
 }
 
