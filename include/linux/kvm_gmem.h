@@ -144,6 +144,18 @@ static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 }
 
 /*
+ * True if a fault that found nothing in the process must be retried, because a
+ * conversion may have ended since @seq, mmu_invalidate_seq, was sampled: a
+ * process may unmap what it has made private, and map it before it makes it
+ * shared.
+ */
+static inline bool kvm_gmem_changed(const struct kvm *kvm, unsigned long seq)
+{
+	return kvm_has_private_mem(kvm) &&
+	       READ_ONCE(kvm->mmu_invalidate_seq) != seq;
+}
+
+/*
  * Lockless hint that a fault at @hva is bound to be stale.  Check it before the
  * fault takes a page: a conversion waits for references to the page, and with
  * many vCPUs faulting on it there would always be one.
@@ -267,6 +279,8 @@ static inline bool kvm_has_private_mem(const struct kvm *kvm) { return false; }
 static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot,
 					  gfn_t gfn) { return false; }
+static inline bool kvm_gmem_changed(const struct kvm *kvm, unsigned long seq)
+{ return false; }
 static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
 				     gfn_t gfn) { return false; }
 static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
