@@ -144,15 +144,18 @@ static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 }
 
 /*
- * True if a fault that found nothing in the process must be retried, because a
- * conversion may have ended since @seq, mmu_invalidate_seq, was sampled: a
- * process may unmap what it has made private, and map it before it makes it
- * shared.
+ * True if a fault on a shared gfn that found no mapping in the process must be
+ * retried: a process may unmap memory that it made private, and map it again
+ * before it makes it shared.  @seq is mmu_invalidate_seq, sampled before the
+ * caller looked up the state of the gfn.  The caller holds kvm->srcu.
  */
-static inline bool kvm_gmem_changed(const struct kvm *kvm, unsigned long seq)
+static inline bool kvm_gmem_retry_fault(struct kvm *kvm,
+					const struct kvm_memory_slot *slot,
+					gfn_t gfn, unsigned long seq)
 {
-	return kvm_has_private_mem(kvm) &&
-	       READ_ONCE(kvm->mmu_invalidate_seq) != seq;
+	return kvm_gmem_handles_fault(kvm, slot, gfn) ||
+	       (kvm_has_private_mem(kvm) &&
+		READ_ONCE(kvm->mmu_invalidate_seq) != seq);
 }
 
 /*
@@ -279,7 +282,9 @@ static inline bool kvm_has_private_mem(const struct kvm *kvm) { return false; }
 static inline bool kvm_gmem_handles_fault(struct kvm *kvm,
 					  const struct kvm_memory_slot *slot,
 					  gfn_t gfn) { return false; }
-static inline bool kvm_gmem_changed(const struct kvm *kvm, unsigned long seq)
+static inline bool kvm_gmem_retry_fault(struct kvm *kvm,
+					const struct kvm_memory_slot *slot,
+					gfn_t gfn, unsigned long seq)
 { return false; }
 static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
 				     gfn_t gfn) { return false; }

@@ -95,8 +95,11 @@ static int kvm_pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa,
 		.slot	= slot,
 		.gfn	= gpa_to_gfn(gpa),
 	};
-
+	unsigned long seq = vcpu->kvm->mmu_invalidate_seq;
 	int r;
+
+	/* Pairs with the smp_wmb() in kvm_mmu_invalidate_end(). */
+	smp_rmb();
 
 	if (kvm_gmem_handles_fault(vcpu->kvm, slot, fault.gfn))
 		return kvm_gmem_map(vcpu, &fault);
@@ -104,8 +107,8 @@ static int kvm_pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa,
 		return -ENOENT;
 
 	r = kvm_pre_fault_hva(vcpu, gpa, slot);
-	/* Retry if the gfn became private: the process need not map it. */
-	if (r == -EFAULT && kvm_gmem_handles_fault(vcpu->kvm, slot, fault.gfn))
+	if (r == -EFAULT &&
+	    kvm_gmem_retry_fault(vcpu->kvm, slot, fault.gfn, seq))
 		r = 0;
 
 	return r;

@@ -114,8 +114,8 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
  */
 int kvm_gmem_check_bad_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
-	if (kvm_gmem_handles_fault(vcpu->kvm, fault->slot, fault->gfn) ||
-	    kvm_gmem_changed(vcpu->kvm, fault->mmu_seq))
+	if (kvm_gmem_retry_fault(vcpu->kvm, fault->slot, fault->gfn,
+				 fault->mmu_seq))
 		return RET_PF_RETRY;
 
 	/* The guest did not touch the page, so do not send a signal. */
