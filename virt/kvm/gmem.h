@@ -4,7 +4,10 @@
 #define __KVM_GMEM_INTERNAL_H
 
 #include <linux/guest_memory.h>
+#include <linux/interval_tree.h>
 #include <linux/kvm_gmem.h>
+#include <linux/kvm_host.h>
+#include <linux/minmax.h>
 #include <linux/rbtree.h>
 
 /* One VM's view of a guest_memfd inode, in private_data of the file. */
@@ -33,6 +36,37 @@ struct kvm_gmem_bind_iter {
 	gfn_t gfn_end;
 };
 
+/*
+ * Advance @iter.  Returns false at the end.  Inline, because two calls are a
+ * noticeable part of the conversion of a single page.
+ */
+static inline bool kvm_gmem_next_bind(struct kvm_gmem_bind_iter *iter)
+{
+	struct kvm_gmem_binding *bind = iter->bind;
+	struct interval_tree_node *node;
+	pgoff_t start, end;
+
+	if (bind)
+		node = interval_tree_iter_next(&bind->node, iter->start,
+					       iter->end - 1);
+	else
+		node = interval_tree_iter_first(&iter->view->bindings,
+						iter->start, iter->end - 1);
+	if (!node)
+		return false;
+
+	bind = container_of(node, struct kvm_gmem_binding, node);
+	guest_memory_assert_bindings(bind->inode);
+
+	start = max(iter->start, node->start);
+	end = min(iter->end, node->last + 1);
+	iter->gfn_start = bind->base_gfn + (start - node->start);
+	iter->gfn_end = bind->base_gfn + (end - node->start);
+	iter->bind = bind;
+
+	return true;
+}
+
 /* Clamp gfns [start, end) to @slot. */
 static inline gfn_t kvm_gmem_clamp_slot(const struct kvm_memory_slot *slot,
 					gfn_t start, gfn_t end,
@@ -41,9 +75,6 @@ static inline gfn_t kvm_gmem_clamp_slot(const struct kvm_memory_slot *slot,
 	*clamped_end = min_t(gfn_t, end, slot->base_gfn + slot->npages);
 	return max_t(gfn_t, start, slot->base_gfn);
 }
-
-/* gmem_bind.c */
-bool kvm_gmem_next_bind(struct kvm_gmem_bind_iter *iter);
 
 /* gmem_invalidate.c */
 extern const struct guest_memory_user_ops kvm_gmem_user_ops;

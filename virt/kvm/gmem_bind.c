@@ -84,34 +84,6 @@ int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 	return same ? 0 : -EINVAL;
 }
 
-/* Advance @iter.  Returns false at the end. */
-bool kvm_gmem_next_bind(struct kvm_gmem_bind_iter *iter)
-{
-	struct kvm_gmem_binding *bind = iter->bind;
-	struct interval_tree_node *node;
-	pgoff_t start, end;
-
-	if (bind)
-		node = interval_tree_iter_next(&bind->node, iter->start,
-					       iter->end - 1);
-	else
-		node = interval_tree_iter_first(&iter->view->bindings,
-						iter->start, iter->end - 1);
-	if (!node)
-		return false;
-
-	bind = container_of(node, struct kvm_gmem_binding, node);
-	guest_memory_assert_bindings(bind->inode);
-
-	start = max(iter->start, node->start);
-	end = min(iter->end, node->last + 1);
-	iter->gfn_start = bind->base_gfn + (start - node->start);
-	iter->gfn_end = bind->base_gfn + (end - node->start);
-	iter->bind = bind;
-
-	return true;
-}
-
 static struct kvm_gmem_binding *
 kvm_gmem_alloc_bind(struct kvm_gmem_view *view, struct inode *inode,
 		    const struct kvm_memory_slot *slot, pgoff_t start)
