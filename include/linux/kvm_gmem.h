@@ -236,7 +236,7 @@ int kvm_gmem_check_update(struct kvm *kvm, const struct kvm_memory_slot *old,
 int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 		  const struct kvm_userspace_memory_region2 *mem);
 void kvm_gmem_unbind(struct kvm_memory_slot *slot);
-int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
+int kvm_gmem_get_pfn(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 		     gfn_t gfn, kvm_pfn_t *pfn, unsigned int *order);
 bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq);
 

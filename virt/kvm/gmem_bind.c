@@ -251,7 +251,7 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 }
 
 /*
- * Resolve @gfn through the guest_memfd of @slot.  @order receives the largest
+ * Resolve @gfn through the guest_memfd of @slot, for a fault of @vcpu.  @order receives the largest
  * order that may be mapped, see guest_memory_get_pfn().  The caller holds
  * kvm->srcu; it sampled mmu_invalidate_seq before and checks it under mmu_lock
  * before it maps @pfn.  May sleep; takes the invalidate_lock.
@@ -259,7 +259,7 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
  * Returns 0 with a reference to the page; -EFAULT if the file is closed or the
  * allocation fails; -EHWPOISON if the page has a memory error.
  */
-int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
+int kvm_gmem_get_pfn(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 		     gfn_t gfn, kvm_pfn_t *pfn, unsigned int *order)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
@@ -280,6 +280,6 @@ int kvm_gmem_get_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
 	if (r)
 		return r == -EHWPOISON ? r : -EFAULT;
 
-	atomic64_inc(&kvm->stat.generic.gmem_faults);
+	++vcpu->stat.generic.gmem_faults;
 	return 0;
 }

@@ -124,7 +124,7 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	if (kvm_gmem_is_invalidating(kvm, hva))
 		return 0;
 
-	r = kvm_gmem_get_pfn(kvm, slot, fault->gfn, &pfn, &order);
+	r = kvm_gmem_get_pfn(vcpu, slot, fault->gfn, &pfn, &order);
 	if (r)
 		return r;
 

@@ -90,8 +90,7 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	if (kvm_gmem_is_invalidating(vcpu->kvm, fault->hva))
 		return RET_PF_RETRY;
 
-	r = kvm_gmem_get_pfn(vcpu->kvm, fault->slot, fault->gfn, &fault->pfn,
-			     &order);
+	r = kvm_gmem_get_pfn(vcpu, fault->slot, fault->gfn, &fault->pfn, &order);
 	if (r)
 		return kvm_gmem_fault_exit(vcpu, fault, r);
 

@@ -166,7 +166,7 @@ static void assert_still_mapped(uint64_t gmem_faults)
 	uint64_t faults;
 
 	assert_guest_sees(vcpu, GPA, size, 1);
-	ASSERT_EQ(gmem_vm_stat(vm, "gmem_faults"), gmem_faults);
+	ASSERT_EQ(gmem_vcpu_stat(vcpu, "gmem_faults"), gmem_faults);
 	faults = minor_faults();
 	assert_host_sees(mem, size, 1);
 	faults = minor_faults() - faults;
@@ -233,7 +233,7 @@ static const char *offline_guest_memory(bool protected, uint64_t kind)
 	if (protected)
 		gmem_make_private(fd, 0, size / 2);
 	assert_guest_sees(vcpu, GPA, size, 1);
-	faults = gmem_vm_stat(vm, "gmem_faults");
+	faults = gmem_vcpu_stat(vcpu, "gmem_faults");
 	assert_not_offline(block);
 	assert_not_offline(block);
 	if (protected) {
@@ -397,7 +397,7 @@ static const char *compact(uint64_t kind)
 		return "no " COMPACT;
 	}
 	start(false, kind);
-	faults = gmem_vm_stat(vm, "gmem_faults");
+	faults = gmem_vcpu_stat(vcpu, "gmem_faults");
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(gmem_write_file(COMPACT, "1"), 0);
 		assert_still_mapped(faults);

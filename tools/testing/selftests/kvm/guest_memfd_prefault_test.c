@@ -59,11 +59,11 @@ static void prefault_fails(uint64_t gpa, uint64_t len, int err)
 static void assert_no_faults(size_t len)
 {
 	uint64_t taken = gmem_faults_taken(vcpu);
-	uint64_t faults = gmem_vm_stat(vm, "gmem_faults");
+	uint64_t faults = gmem_vcpu_stat(vcpu, "gmem_faults");
 
 	gmem_guest_fill(vcpu, GPA, len, 5);
 	assert_guest_sees(vcpu, GPA, len, 5);
-	ASSERT_EQ(gmem_vm_stat(vm, "gmem_faults"), faults);
+	ASSERT_EQ(gmem_vcpu_stat(vcpu, "gmem_faults"), faults);
 	ASSERT_EQ(gmem_faults_taken(vcpu), taken);
 }
 

@@ -221,7 +221,7 @@ static const char *test_conversions_elsewhere(void)
 	WRITE_ONCE(stop_converting, true);
 	pthread_join(thread, NULL);
 
-	faults = gmem_vm_stat(vm, "gmem_faults");
+	faults = gmem_vcpu_stat(vcpu, "gmem_faults");
 	ksft_print_msg("%lu tries for %d faults\n", faults, NR_FAULTS);
 	TEST_ASSERT(faults < 2 * NR_FAULTS, "The guest had to wait for others");
 	kvm_vm_free(vm);

@@ -46,7 +46,7 @@ static const char *test_whole_vm(void)
 	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
 	start_vm(false);
 	vm_slot0_src = DEFAULT_VM_MEM_SRC;
-	TEST_ASSERT(gmem_vm_stat(vm, "gmem_faults") > 0, "No fault was counted");
+	TEST_ASSERT(gmem_vcpu_stat(vcpu, "gmem_faults") > 0, "No fault was counted");
 	TEST_ASSERT(gmem_allocated(memslot2region(vm, 0)->fd) > 0, "No memory is used");
 
 	/* One of the host's pages: large ones are rare in so small a VM. */
@@ -83,7 +83,7 @@ static const char *test_guest_allocates(void)
 	ASSERT_EQ(gmem_allocated(fd), size);
 	TEST_ASSERT(gmem_is_zero(mem, size), "The host does not see zeros");
 	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), (uint64_t)NR_PAGES);
-	TEST_ASSERT(gmem_vm_stat(vm, "gmem_faults") >= NR_PAGES, "Faults were not counted");
+	TEST_ASSERT(gmem_vcpu_stat(vcpu, "gmem_faults") >= NR_PAGES, "Faults were not counted");
 	stop_vm(fd);
 	return NULL;
 }
