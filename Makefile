@@ -35,9 +35,9 @@ run: kernel ## boot an L2 on guest_memfd, ARCH=arm64 MODE=protected|no-direct-ma
 	@pipeline/userland
 	@VMM='$(VMM)' MODE='$(MODE)' demo/demo
 
-test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug ARCH=x86_64|arm64
+test: tree ## all checks, T='GLOB...' KCONFIG=normal|debug ARCH=x86_64|arm64 MINUTES=N
 	@pipeline/need kernel l1 test $(if $(ARCH),,kernel-arm64 l1-arm64)
-	@T='$(T)' KCONFIG='$(KCONFIG)' checks/all
+	@T='$(T)' KCONFIG='$(KCONFIG)' MINUTES='$(MINUTES)' checks/all
 
 test-all: ## make test, and what it leaves out to save time
 	@ALL=1 $(MAKE) test

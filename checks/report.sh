@@ -6,6 +6,7 @@
 # glob, against the whole name or any run of its components. $KCONFIG restricts
 # tests of a kernel to one: normal or debug, for arm64 also 16k or 64k. A check is of one architecture, $ARCH;
 # names of tests that are not about x86 begin with it. $ALL: leave nothing out.
+# $DEADLINE: when the run has to end, in seconds since 1970.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../pipeline/lib.sh"
 
@@ -50,6 +51,19 @@ wanted_kernel()
 	,*)	return 0 ;;
 	*)	[ "$KCONFIG" = "$1" ] ;;
 	esac
+}
+
+# seconds_left: until the run has to end; a day if it does not have to.
+seconds_left()
+{
+	local left=$((${DEADLINE:-EPOCHSECONDS + 86400} - EPOCHSECONDS))
+
+	echo $((left > 0 ? left : 0))
+}
+
+out_of_time()
+{
+	[ "$(seconds_left)" -eq 0 ]
 }
 
 # left_out NAME: for make test-all only.
@@ -102,7 +116,12 @@ verdict()
 	4)
 		detail=$(grep -i 'skip' "$log" | tail -n 1 | sed 's/.*# SKIP[a-z:]*[ :-]*//') || :
 		end "$name" skip "$3" "${detail:-$(tail -n 1 "$log")}" ;;
-	124 | 137)	end "$name" FAIL "$3" "time limit" ;;
+	124 | 137)
+		if out_of_time; then
+			end "$name" skip "$3" "no time left"
+		else
+			end "$name" FAIL "$3" "time limit"
+		fi ;;
 	125)		end "$name" FAIL "$3" "the kernel died" ;;
 	126)		end "$name" FAIL "$3" "the kernel complained" ;;
 	*)		end "$name" FAIL "$3" "status $2: $(tail -n 1 "$log" | cut -c1-100)" ;;
@@ -113,12 +132,15 @@ verdict()
 # seconds are a limit that a busy machine keeps.
 check()
 {
-	local name=$1 limit=$2 rc=0 started=$SECONDS
+	local name=$1 limit=$((3 * $2)) rc=0 left started=$SECONDS
 
 	wanted "$name" || return 0
 	shift 2
+	left=$(seconds_left)
+	[ "$left" -gt 0 ] || { skip "$name" "no time left"; return; }
 	begin "$name"
-	timeout -k 10 $((3 * limit)) "$@" >"$(log_of "$name")" 2>&1 </dev/null || rc=$?
+	timeout -k 10 $((limit < left ? limit : left)) "$@" >"$(log_of "$name")" 2>&1 </dev/null ||
+		rc=$?
 	verdict "$name" $rc $((SECONDS - started))
 }
 
@@ -131,17 +153,21 @@ skip()
 }
 
 # need NAME CMD...: what a check builds on, unless this run has it already. A
-# failure is reported as the test NAME and ends the check.
+# failure is reported as the test NAME and ends the check. When there is no time
+# left, the tests that need it say so.
 need()
 {
-	local name=$1 log
+	local name=$1 log left
 
 	shift
+	left=$(seconds_left)
+	[ "$left" -gt 0 ] || return 0
 	! grep -q "^ok	$name	" "$results" 2>/dev/null || return 0
 	! grep -q "^FAIL	$name	" "$results" 2>/dev/null || exit 0
 	log=$(log_of "$name")
 	printf '(%s)\n' "$name"
-	"$@" >"$log" 2>&1 </dev/null || { begin "$name"; end "$name" FAIL 0; exit 0; }
+	timeout -k 10 "$left" "$@" >"$log" 2>&1 </dev/null || out_of_time ||
+		{ begin "$name"; end "$name" FAIL 0; exit 0; }
 }
 
 need_kernel()

@@ -10,6 +10,7 @@
  * there.
  *
  * Machine: -n -m 1G
+ * Leave: debug
  * Timeout: 120
  */
 #define _GNU_SOURCE
