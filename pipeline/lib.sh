@@ -56,6 +56,22 @@ overlay_files()
 	done
 }
 
+# edits PATCH: false for a patch that brings in overlay files and nothing else.
+edits()
+{
+	grep -q '^+++ ' "$1"
+}
+
+# The patches that edit something, which are all that quilt wants to hear of.
+edit_series()
+{
+	local patch
+
+	series | while read -r patch; do
+		! edits "patches/$patch" || echo "$patch"
+	done
+}
+
 # patched_files PATCH...: kernel paths that the patches edit.
 patched_files()
 {

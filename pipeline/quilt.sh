@@ -3,10 +3,16 @@
 #
 # $tree/patches is a link to patches/. While patches come off it points to
 # $state/applied, the copy of what was applied, so that quilt can verify that
-# nothing else is lost (pop -R).
+# nothing else is lost (pop -R). $state/series has the patches that edit something:
+# quilt refuses those that only bring in overlay files.
 
 q()
 {
+	local known=$tree/.pc/.quilt_series
+
+	export QUILT_SERIES=../state/series
+	[ ! -f $known ] || echo $QUILT_SERIES >$known
+	[ -f $state/series ] || edit_series >$state/series
 	(cd $tree && QUILT_DIFF_OPTS=-p quilt --quiltrc /dev/null "$@")
 }
 
@@ -24,13 +30,8 @@ patches_in_place()
 		[ "$want" = "$have" ] || break
 		cmp -s "patches/$want" "$state/applied/$want" || break
 		n=$((n + 1))
-	done < <(paste -d ' ' <(series) <(applied))
+	done < <(paste -d ' ' <(edit_series) <(applied))
 	echo $n
-}
-
-use_patches()
-{
-	ln -sfn "$1" $tree/patches
 }
 
 # pop_to N: take off all applied patches but the first N.
@@ -40,9 +41,11 @@ pop_to()
 
 	drop=$(($(applied | wc -l) - $1))
 	[ $drop -gt 0 ] || return 0
-	use_patches ../state/applied
+	ln -sfn ../state/applied $tree/patches
+	applied >$state/series
 	q pop -q -R $drop >build/state/quilt.log 2>&1 || rc=$?
-	use_patches ../../patches
+	ln -sfn ../../patches $tree/patches
+	edit_series >$state/series
 	[ $rc -eq 0 ] || grep -v '^Removing patch' build/state/quilt.log >&2
 	return $rc
 }
@@ -65,7 +68,8 @@ push_rest()
 {
 	local rc=0
 
-	if [ "$(series | wc -l)" -gt "$(applied | wc -l)" ]; then
+	edit_series >$state/series
+	if [ "$(wc -l <$state/series)" -gt "$(applied | wc -l)" ]; then
 		q push -q -a --fuzz=0 >build/state/quilt.log 2>&1 || rc=$?
 	fi
 	remember_applied
