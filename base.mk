@@ -1,5 +1,6 @@
 # The base: Debian's linux-source-6.1, read by pipeline/fetch. What does not have
-# this version and these hashes stops the build; BASE_ANY=1 takes another 6.1.y.
+# this version and these hashes stops the build; when Debian no longer offers
+# it, BASE_ANY=1 takes the newest 6.1.y instead.
 BASE_PACKAGE=linux-source-6.1
 BASE_VERSION=6.1.192-2
 BASE_DEB_SHA256=ae95fe63d4c553f8d0e6c86cb1ab566f3894a43743eb19ab585cd97d82f26514

@@ -56,6 +56,12 @@ overlay_files()
 	done
 }
 
+# How many patches come before the last chapter, which can be left out.
+before_last_chapter()
+{
+	sed '/^# NO_DIRECT_MAP$/,$d' patches/series | grep -c '^[^#]'
+}
+
 # edits PATCH: false for a patch that brings in overlay files and nothing else.
 edits()
 {
