@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What most guest_memfd test programs work on, one at a time: a VM whose vCPU
- * runs the obedient guest, a file of NR_PAGES pages, and SLOT, which shows it
- * to the guest at GPA.
+ * The fixture of most guest_memfd test programs, one instance at a time: a VM
+ * whose vCPU runs gmem_guest_code(), a file of NR_PAGES pages, and SLOT, which
+ * maps the file at GPA.
  *
- * It defines variables.  A program says what NR_PAGES is and includes this,
- * once; it brings its own VM or file where the test is about that.
+ * This header defines variables.  A program defines NR_PAGES and includes it
+ * once.  Tests of VM or file creation use their own VM or file instead.
  */
 #ifndef SELFTEST_KVM_GUEST_MEMFD_FIXTURE_H
 #define SELFTEST_KVM_GUEST_MEMFD_FIXTURE_H
@@ -20,10 +20,10 @@ static struct kvm_vm *vm;
 static size_t page_size;
 static size_t size;
 
-/* The mapping of the file or, if it has none, the shared memory beside it. */
+/* The mapping of the file, or the shared memory of a dual-backed slot. */
 static uint8_t *mem;
 
-/* For a program with a main() of its own. */
+/* GMEM_TEST_MAIN() calls this; programs with their own main() must do so. */
 static inline void init_sizes(void)
 {
 	page_size = getpagesize();
@@ -37,7 +37,7 @@ static inline void init_barebones(void)
 	vm = vm_create_barebones();
 }
 
-/* A program that does no more than to @init() and run its list of tests. */
+/* main() of a program that only calls @init() and runs its list of tests. */
 #define GMEM_TEST_MAIN(init)						\
 int main(int argc, char *argv[])					\
 {									\
@@ -46,21 +46,21 @@ int main(int argc, char *argv[])					\
 	gmem_run_tests(argc, argv, tests, ARRAY_SIZE(tests));		\
 }
 
-/* The guest has twice the size of the file in its page tables. */
+/* The guest's page tables map twice the size of the file. */
 static inline void create_vm(bool protected)
 {
 	vm = gmem_create_vm(protected, 1, gmem_guest_code, &vcpu);
 	gmem_guest_map(vm, GPA, 2 * size);
 }
 
-/* Create the VM, and let the guest wait for orders. */
+/* Create the VM and run the guest until it waits for a command. */
 static inline void start_vm(bool protected)
 {
 	create_vm(protected);
 	gmem_guest_start(vcpu);
 }
 
-/* Memory of the VM: the file, and mem. */
+/* Create the file and set up mem; returns the file descriptor. */
 static inline int new_memory(uint64_t flags)
 {
 	int fd = vm_create_guest_memfd(vm, size, flags);
@@ -86,13 +86,13 @@ static inline int start_filled(uint64_t flags)
 	return fd;
 }
 
-/* The same outside the direct map. */
+/* Likewise, but outside the direct map. */
 static inline int start_hidden(void)
 {
 	return start_filled(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 }
 
-/* It has not. errno may be left from calls that the test had expected to fail. */
+/* Check that memory is unchanged; expected failures may have set errno. */
 static inline const char *stop_filled(int fd, const char *skip)
 {
 	errno = 0;
@@ -102,14 +102,14 @@ static inline const char *stop_filled(int fd, const char *skip)
 	return skip;
 }
 
-/* Show a range of the file in a slot, or with @len 0 delete the slot. */
+/* Bind a range of the file to a slot, or delete the slot if @len is 0. */
 static inline void set_slot(int slot, uint64_t gpa, int fd, uint64_t offset, size_t len)
 {
 	vm_set_user_memory_region2(vm, slot, KVM_MEM_GUEST_MEMFD, gpa, len,
 				   len && mem ? mem + offset : NULL, fd, offset);
 }
 
-/* Show all of the file in SLOT, or delete it: 0 or -1. */
+/* Bind the whole file to SLOT, or delete SLOT if @len is 0; returns 0 or -1. */
 static inline int __set_slot(int fd, uint32_t flags, size_t len)
 {
 	return __vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD | flags, GPA,
@@ -135,7 +135,7 @@ static inline int start_vm_with_slot(bool protected, uint64_t flags)
 	return new_slot(flags);
 }
 
-/* @fd may be -1: the test has closed it; mem NULL: it has unmapped that. */
+/* @fd may be -1 if the test has closed it, mem NULL if it has unmapped it. */
 static inline void stop_vm(int fd)
 {
 	errno = 0;

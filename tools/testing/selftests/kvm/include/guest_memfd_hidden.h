@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests share of memory that the kernel's direct map does not have:
- * looking at physical memory through the direct map, the figures by which the
- * kernel accounts for both, and on which node memory is.
+ * Shared by the tests of memory outside the kernel's direct map: reading
+ * physical memory through the direct map, injecting memory errors, the kernel's
+ * memory statistics, and finding the pfn and the node of a page.
  */
 #ifndef SELFTEST_KVM_GUEST_MEMFD_HIDDEN_H
 #define SELFTEST_KVM_GUEST_MEMFD_HIDDEN_H
@@ -11,29 +11,30 @@
 
 #include "guest_memfd_private.h"
 
-/* Why no file can be kept out of the direct map, and for a program to end then. */
+/* Why NO_DIRECT_MAP is unavailable, or NULL; and skip the program if it is. */
 const char *gmem_no_direct_map_missing(void);
 void gmem_require_no_direct_map(void);
 
 /*
- * For what is to be tried with both kinds of memory, flags 0 and NO_DIRECT_MAP:
- * the last one that there is.
+ * For loops over both kinds of memory, flags 0 and NO_DIRECT_MAP: the last kind
+ * that is supported.
  */
 uint64_t gmem_last_kind(void);
 
-/* Kernel memory that can be read: what the direct map has for a page frame. */
+/* Read a page frame through the direct map, or why that is not possible. */
 const char *gmem_kcore_missing(void);
 void gmem_kcore_read(uint64_t pfn, void *buf);
 
 /*
- * A page is marked by a value in its first, its middle and its last word.  Count
- * in all of memory, as the kernel sees it, how many pages have one of the values
- * from @first on in one of these places.
+ * gmem_mark() marks pages with a value in their first, middle and last word.
+ * gmem_kcore_count() reads all memory through the direct map and counts the
+ * pages with a mark in one of these places, for each of @nr values from @first
+ * on.
  */
 void gmem_mark(void *addr, size_t len, uint64_t val);
 void gmem_kcore_count(uint64_t first, unsigned long *counts, int nr);
 
-/* Memory errors: why there can be none, and what is known of a page frame. */
+/* Memory errors: why they cannot be injected, and the state of a page frame. */
 const char *gmem_cannot_corrupt(void);
 void gmem_corrupt(uint64_t pfn);
 int gmem_unpoison(uint64_t pfn);
@@ -43,29 +44,30 @@ bool gmem_is_poisoned(uint64_t pfn);
 uint64_t gmem_meminfo(const char *key);
 uint64_t gmem_vmstat(const char *key);
 
-/* Wait until nobody has a reference to a page that has left its file. */
+/* Wait until no page that was removed from its file is referenced any more. */
 void gmem_wait_for_leaving(void);
 
-/* Let the kernel give back what it only keeps for later use. */
+/* Make the kernel free memory that it only keeps for later use. */
 void gmem_drop_caches(void);
 
-/* Drop caches until MemFree, in KiB, is this large: freeing may take its time. */
+/* Drop caches until @kib KiB are free: freeing may be asynchronous. */
 void gmem_wait_for_free(uint64_t kib);
 
 /*
- * The page frames behind hidden memory, which neither pagemap nor move_pages()
- * tells: from the tracepoint of the guest's faults.  A test begins to trace, lets
- * a guest fault in all pages, and asks then.  Returned is why one cannot trace.
+ * Find the pfns of hidden memory, which neither pagemap nor move_pages()
+ * reports, with the tracepoint of guest faults: start tracing, let a guest
+ * fault in all pages, then look up the pfns.  gmem_trace_start() returns NULL,
+ * or why tracing is not possible.
  */
 const char *gmem_trace_start(void);
 uint64_t gmem_traced_pfn(uint64_t gpa);
 
-/* Where memory is to be allocated, and is. */
+/* Set the memory policy of a mapping, and find the node of a page frame. */
 long gmem_mbind(void *addr, size_t len, int mode, unsigned long nodes);
 bool gmem_has_node(int node);
 int gmem_node_of(uint64_t pfn);
 
-/* The number of the memory block that a page frame is in; -1 if there are none. */
+/* The number of the memory block of a page frame; -1 if there are no blocks. */
 long gmem_memory_block(uint64_t pfn);
 
 #endif /* SELFTEST_KVM_GUEST_MEMFD_HIDDEN_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests of private memory share: the two ways to convert memory, and
- * what private memory does to those who are not to see it.
+ * Shared by the tests of private memory: the two ways to convert memory, and
+ * checks that accesses to private memory fail.
  */
 #ifndef SELFTEST_KVM_GUEST_MEMFD_PRIVATE_H
 #define SELFTEST_KVM_GUEST_MEMFD_PRIVATE_H
@@ -35,7 +35,7 @@ static inline void vm_make_shared(struct kvm_vm *vm, uint64_t gpa, uint64_t size
 	ASSERT_OK(__vm_set_attributes(vm, gpa, size, 0));
 }
 
-/* On the file itself; @error receives the offset of the page in the way. */
+/* Convert through the file; @error receives the offset of a page in use. */
 static inline int __gmem_set_attributes(int fd, uint64_t offset, uint64_t size,
 					uint64_t attributes, uint64_t *error)
 {

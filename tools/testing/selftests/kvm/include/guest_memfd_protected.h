@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests share whose guests have only private memory: code, stack, page
- * tables and all data are in a guest_memfd in slot 0.
+ * Shared by the tests of guests that have only private memory: code, stack,
+ * page tables and all data are in a guest_memfd in slot 0.
  *
- * Guest and host cannot talk through memory: the guest reports in registers,
- * with a number that says what its value is.
+ * Guest and host cannot communicate through memory: the guest reports values,
+ * each with a number that identifies it, by exits for port I/O or MMIO.
  *
- * It defines variables, for one program that includes it once.
+ * This header defines variables; include it once per program.
  */
 #ifndef SELFTEST_KVM_GUEST_MEMFD_PROTECTED_H
 #define SELFTEST_KVM_GUEST_MEMFD_PROTECTED_H
@@ -25,7 +25,7 @@ static uint8_t guest_buf[BUF_SIZE] __aligned(MIN_PAGE_SIZE);
 #ifdef __x86_64__
 #include "processor.h"
 
-/* Not that of ucalls, for which the library looks into the guest. */
+/* Not the port of ucalls, for which the library reads guest memory. */
 #define REPORT_PORT	0x2000
 
 static inline void guest_report(uint64_t what, uint64_t val)
@@ -35,7 +35,7 @@ static inline void guest_report(uint64_t what, uint64_t val)
 		     : "rax", "memory");
 }
 
-/* Whether the vCPU stopped for a report, and which it is. */
+/* Whether the vCPU exited for a report, and which report it is. */
 static inline bool get_report(uint64_t *what, uint64_t *val)
 {
 	struct kvm_run *run = vcpu->run;
@@ -49,7 +49,7 @@ static inline bool get_report(uint64_t *what, uint64_t *val)
 	return true;
 }
 #else
-/* Behind what the tests use as a device. */
+/* After the part of the page that the tests use as a device. */
 #define REPORT_OFFSET	0x800
 
 static inline void guest_report(uint64_t what, uint64_t val)
@@ -70,7 +70,7 @@ static inline bool get_report(uint64_t *what, uint64_t *val)
 }
 #endif
 
-/* The vCPU has stopped for its report @what. */
+/* The vCPU must have exited for report @want; returns the reported value. */
 static inline uint64_t assert_report(uint64_t want)
 {
 	uint64_t what = 0, val = 0;
@@ -81,7 +81,7 @@ static inline uint64_t assert_report(uint64_t want)
 	return val;
 }
 
-/* Run the guest up to its next report, which is to be @what. */
+/* Run the guest up to its next report, which must be @what. */
 static inline uint64_t expect_report(uint64_t what)
 {
 	vcpu_run(vcpu);
@@ -93,7 +93,7 @@ static inline struct userspace_mem_region *slot0(void)
 	return memslot2region(vm, 0);
 }
 
-/* A guest with all it has in a guest_memfd, which is still shared. */
+/* Create a guest whose memory is in a guest_memfd, which is still shared. */
 static inline void create_vm(void *guest_code)
 {
 	vm_slot0_src = VM_MEM_SRC_GUEST_MEMFD;
@@ -102,7 +102,7 @@ static inline void create_vm(void *guest_code)
 	virt_map(vm, MMIO_GPA, MMIO_GPA, 1);
 }
 
-/* From here on the host has no business in there, and cannot have. */
+/* Convert slot 0, which the host cannot access from here on. */
 static inline void make_private(void)
 {
 	struct userspace_mem_region *region = slot0();
@@ -112,7 +112,7 @@ static inline void make_private(void)
 	vm_make_private(vm, 0, region->region.memory_size);
 	for (page = region->host_mem; page < end; page += page_size)
 		TEST_ASSERT(!gmem_try_read(page, NULL), "The host can read slot 0");
-	/* Not even an address is needed. */
+	/* KVM must not need the mapping, either. */
 	ASSERT_OK(mprotect(region->host_mem, region->region.memory_size, PROT_NONE));
 }
 
@@ -125,7 +125,7 @@ static inline void stop_vm(void)
 	kvm_vm_free(vm);
 }
 
-/* The case that needs nothing more, for all programs. */
+/* The basic test, for all programs. */
 static inline void plain_guest(void)
 {
 	gmem_fill(guest_buf, BUF_SIZE, 1);
@@ -142,7 +142,7 @@ static inline const char *test_plain(void)
 	create_vm(plain_guest);
 	make_private();
 	ASSERT_EQ(expect_report(1), 1ul);
-	/* It may become shared and private again under the guest. */
+	/* The guest must not notice a conversion to shared and back. */
 	vm_make_shared(vm, 0, slot0()->region.memory_size);
 	vm_make_private(vm, 0, slot0()->region.memory_size);
 	ASSERT_EQ(expect_report(2), 1ul);

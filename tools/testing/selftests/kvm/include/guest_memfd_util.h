@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the guest_memfd tests share: running a list of small tests, calls that
- * must fail, the file's fdinfo, touching memory that may not be there, and a
- * guest that reads and writes what the host tells it to.
+ * Shared by the guest_memfd tests: running a list of small tests, calls that
+ * must fail, parsing fdinfo, accessing memory that may be absent, and a guest
+ * that reads and writes memory on command.
  */
 #ifndef SELFTEST_KVM_GUEST_MEMFD_UTIL_H
 #define SELFTEST_KVM_GUEST_MEMFD_UTIL_H
@@ -19,12 +19,12 @@
 #define GMEM_SHARED	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 #define GMEM_ALL_FLAGS	(GMEM_SHARED | GUEST_MEMFD_FLAG_WRITE)
 
-/* Without the one that not all machines have. */
+/* Without the flag that not all machines support. */
 #define gmem_common_flags(flags)	((flags) & ~GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
 
 /*
- * A test returns NULL, or the reason why it could not run.  It does not return
- * if it fails.
+ * A test returns NULL, or the reason why it is skipped.  It does not return if
+ * it fails.
  */
 struct gmem_test {
 	const char *name;
@@ -33,66 +33,66 @@ struct gmem_test {
 };
 
 #define GMEM_TEST(fn)		{ #fn, fn }
-/* One that has no meaning without protected VMs, and is skipped there. */
+/* A test that requires protected VMs, and is skipped without them. */
 #define GMEM_TEST_PROTECTED(fn)	{ #fn, fn, true }
 
 /*
- * Run the tests whose name contains argv[1], or all, with TAP output.  Exits
- * with the skip code if none of them could run; does not return.
+ * Run all tests, or those whose name contains argv[1], with TAP output.  Does
+ * not return; exits with the skip code if all of them were skipped.
  */
 int gmem_run_tests(int argc, char *argv[], const struct gmem_test *tests, int nr);
 
 /*
- * End the program if the kernel lacks guest_memfd, or what is said here of it.
+ * Skip the program if the kernel lacks guest_memfd, or the named feature.
  *
- * In an environment with GMEM_FLAGS=no-direct-map, vm_create_guest_memfd() adds
- * that flag to all files, and a kernel has to know it.
+ * With GMEM_FLAGS=no-direct-map in the environment, vm_create_guest_memfd()
+ * adds that flag to all files, and the kernel must support it.
  */
 void gmem_require(void);
 void gmem_require_mmap(void);
 void gmem_require_protected_vms(void);
 
-/* Are all files out of the direct map?  And what cannot be had then. */
+/* Whether all files are hidden, and the skip reason of tests of references. */
 bool gmem_all_hidden(void);
 extern const char *const gmem_no_references;
 
-/* The architecture's part: VMs with private memory, and why there may be none. */
+/* Architecture-specific: VMs with private memory, or why there are none. */
 extern const char *const gmem_no_protected_vms;
 bool gmem_have_protected_vms(void);
 unsigned long gmem_protected_vm_type(void);
 
 /*
- * A clock that KVM keeps for the vCPU in guest memory: what the host has to do
- * once, and what the guest does, at any time, to have it written.
+ * A clock that KVM writes to guest memory for a vCPU: the host sets it up once,
+ * and the guest may trigger an update at any time.
  */
 void gmem_clock_init(struct kvm_vcpu *vcpu, uint64_t gpa);
 void gmem_guest_clock(uint64_t gpa);
 
-/* A function without arguments that returns @val, and for the guest to call it. */
+/* Write a function that returns @val to memory, and call it in the guest. */
 void gmem_put_code(void *where, uint32_t val);
 uint64_t gmem_guest_call(void *code);
 
-/* What a VM says to an ioctl that is not one of its own. */
+/* The errno of unknown VM ioctls. */
 #ifdef __aarch64__
 #define GMEM_ENOTTY_VM		EINVAL
 #else
 #define GMEM_ENOTTY_VM		ENOTTY
 #endif
 
-/* Whether an ordinary VM may have a file that the host cannot map. */
+/* Whether an ordinary VM can bind a file that the host cannot map. */
 #ifdef __aarch64__
 #define GMEM_DUAL_BACKED_ORDINARY	false
 #else
 #define GMEM_DUAL_BACKED_ORDINARY	true
 #endif
 
-/* Guest page faults so far, of any memory; always 0 where nobody counts them. */
+/* Guest page faults on any memory so far; 0 if KVM does not count them. */
 uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu);
 
-/* Let exceptions of the guest end in a failed guest assertion that describes them. */
+/* Turn guest exceptions into failed guest assertions that describe them. */
 void gmem_catch_exceptions(struct kvm_vm *vm, struct kvm_vcpu **vcpus, int nr_vcpus);
 
-/* Print where a vCPU that does not run is, and what that address is. */
+/* Print the registers and statistics of a vCPU that is not running. */
 void gmem_dump_vcpu(struct kvm_vcpu *vcpu);
 
 /* A VM, protected or not, whose guests may use ucalls. */
@@ -131,7 +131,7 @@ do {									\
 	__ok;								\
 })
 
-/* The whole of a file, or part of it, in the address space of the test. */
+/* Map a file or a part of it. */
 static inline void *gmem_mmap(int fd, uint64_t offset, size_t size)
 {
 	return ASSERT_OK(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -144,7 +144,7 @@ static inline void *gmem_anonymous(size_t size)
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
-/* Empty the host's page tables of a mapping; the file keeps its pages. */
+/* Zap the host's page table entries of a mapping; the file keeps its pages. */
 void gmem_zap(int fd, uint64_t offset, void *addr, size_t len);
 
 int __gmem_punch(int fd, uint64_t offset, uint64_t len);
@@ -159,7 +159,7 @@ bool gmem_has_binding(int fd, int slot, uint64_t gpa, uint64_t offset,
 		      uint64_t size);
 uint64_t gmem_allocated(int fd);
 
-/* A binary stat of the VM, or of a vCPU, that has to exist. */
+/* A binary stat of the VM or of a vCPU; it must exist. */
 uint64_t gmem_vm_stat(struct kvm_vm *vm, const char *name);
 uint64_t gmem_vcpu_stat(struct kvm_vcpu *vcpu, const char *name);
 
@@ -168,8 +168,8 @@ bool gmem_try_read(void *addr, uint8_t *val);
 bool gmem_try_write(void *addr, uint8_t val);
 
 /*
- * How a guest accesses memory that may turn out to be MMIO.  On arm64 nobody
- * emulates an instruction that changes its address register as well.
+ * Guest accesses to memory that may turn out to be MMIO.  On arm64 KVM cannot
+ * emulate an instruction that also updates its address register.
  */
 static inline uint64_t gmem_load(const uint64_t *p)
 {
@@ -201,8 +201,9 @@ bool gmem_matches(const void *start, size_t size, uint64_t seed);
 bool gmem_is_zero(const void *start, size_t size);
 
 /*
- * The obedient guest: create a vCPU with gmem_guest_code(), start it, then tell
- * it what to do.  Addresses are virtual: map what the guest is to use.
+ * A guest that executes commands: create a vCPU with gmem_guest_code(), start
+ * it, then send it commands.  Addresses are virtual and must be mapped in the
+ * guest.
  */
 enum gmem_guest_op {
 	GMEM_GUEST_READ,
@@ -257,33 +258,34 @@ void vcpu_run_expect_memory_fault(struct kvm_vcpu *vcpu, uint64_t gpa, int err);
 void vcpu_run_expect_memory_fault_flags(struct kvm_vcpu *vcpu, uint64_t gpa, int err,
 					uint64_t flags);
 
-/* The guest's next order ends in an MMIO read of @gpa, and gets @val. */
+/* The guest's next command causes an MMIO read of @gpa, which returns @val. */
 void gmem_expect_mmio_read(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t val);
 
-/* Write a string to a file of procfs, sysfs or debugfs: 0 or an errno. */
+/* Write a string to a procfs, sysfs or debugfs file; returns 0 or an errno. */
 int gmem_write_file(const char *path, const char *val);
 
 /* Page frame number of a mapped page, 0 if not permitted or not present. */
 uint64_t gmem_pfn(void *addr);
 
 /*
- * Whether the kernel is one with checkers, which take several times as long for
- * everything, and keep memory that was freed for a while.
+ * Whether this is a debug kernel, whose checkers slow down everything several
+ * times and delay the freeing of memory.
  */
 bool gmem_debug_kernel(void);
 
-/* Bytes that a memory cgroup is charged with. */
+/* Number of bytes charged to a memory cgroup. */
 uint64_t gmem_cgroup_bytes(const char *cgroup);
 
-/* Open a loop device that is free: its name, or NULL if there is none. */
+/* Open a free loop device; returns its name, or NULL if there is none. */
 const char *gmem_free_loop(int *loop);
 
-/* Run @child in a forked process, which has to exit with status 0. */
+/* Run @child in a forked process, which must exit with status 0. */
 void gmem_in_child(void (*child)(void *arg), void *arg);
 
 /*
- * Run @child in a forked process up to where it calls gmem_child_waits(), and
- * later kill it there.  0 if it exited before, with status 0.
+ * Run @child in a forked process until it calls gmem_child_waits(), to be
+ * killed there by gmem_kill_child().  Returns 0 if the child exited before,
+ * with status 0.
  */
 pid_t gmem_start_child(void (*child)(void *arg), void *arg);
 void gmem_child_waits(void);

@@ -13,7 +13,7 @@
 
 static int fail_nth_fd;
 
-/* The copy of the value to or from the kernel is a place that can fail too. */
+/* Copying the value to or from the kernel may be made to fail, too. */
 static void arm(int nth)
 {
 	char val[16];
@@ -26,7 +26,7 @@ static void arm(int nth)
 	ASSERT_EQ(ret, (ssize_t)len);
 }
 
-/* Stop injecting: returns whether a failure was injected since arm(). */
+/* Stop injecting; returns whether a failure was injected since arm(). */
 static bool disarm(void)
 {
 	char val[16] = "1";
@@ -60,7 +60,7 @@ static int sweep(struct kvm_vm *vm, const struct gmem_operation *op)
 	for (nth = 1; nth < MAX_NTH; nth++) {
 		pages = gmem_vm_stat(vm, "gmem_pages");
 		fds = nr_fds();
-		/* Where memory is kept for later use, no allocation would fail. */
+		/* Empty the reserve, or no allocation would fail. */
 		if (gmem_all_hidden())
 			gmem_write_file("/proc/sys/vm/drop_caches", "2");
 		if (op->prepare)
@@ -122,7 +122,7 @@ void gmem_require_injection(void)
 	gmem_write_file(DEBUGFS "fail_usercopy/verbose", "0");
 }
 
-/* KVM's directory of a VM goes when the VM does. */
+/* KVM removes the debugfs directory of a VM when the VM is freed. */
 int gmem_sweep_end(struct kvm_vm *vm)
 {
 	char path[64];

@@ -47,7 +47,7 @@ const char *gmem_kcore_missing(void)
 	return NULL;
 }
 
-/* The segments of RAM, and only those, have physical addresses. */
+/* Only segments of RAM have a physical address. */
 void gmem_kcore_read(uint64_t pfn, void *buf)
 {
 	int fd = ASSERT_OK(open(KCORE, O_RDONLY)), i;
@@ -71,7 +71,7 @@ void gmem_kcore_read(uint64_t pfn, void *buf)
 	TEST_FAIL("%s has no page frame 0x%lx", KCORE, pfn);
 }
 
-/* The smallest page is what is marked, whatever the page size. */
+/* Mark units of the smallest page size, whatever the page size. */
 static const int mark_offsets[] = { 0, MIN_PAGE_SIZE / 2, MIN_PAGE_SIZE - sizeof(uint64_t) };
 
 void gmem_mark(void *addr, size_t len, uint64_t val)
@@ -84,7 +84,7 @@ void gmem_mark(void *addr, size_t len, uint64_t val)
 			WRITE_ONCE(*(uint64_t *)(addr + page + mark_offsets[i]), val);
 }
 
-/* What was found must not be found a second time, in the buffer or after it. */
+/* Clear each page found, or the copy in the buffer would be counted as well. */
 static void count_marks(uint8_t *buf, size_t len, uint64_t first, unsigned long *counts,
 			int nr)
 {
@@ -208,7 +208,7 @@ void gmem_wait_for_leaving(void)
 	TEST_ASSERT(!left, "%lu pages are still referred to", left);
 }
 
-/* The first write asks for no messages. */
+/* Writing 4 suppresses the kernel's message. */
 void gmem_drop_caches(void)
 {
 	gmem_write_file("/proc/sys/vm/drop_caches", "4");
@@ -246,7 +246,7 @@ bool gmem_has_node(int node)
 	return has;
 }
 
-/* debugfs is where this is mounted by itself. */
+/* tracefs is mounted automatically below debugfs. */
 #define TRACING		"/sys/kernel/debug/tracing/"
 
 const char *gmem_trace_start(void)
@@ -258,7 +258,7 @@ const char *gmem_trace_start(void)
 	return NULL;
 }
 
-/* The last fault at an address counts. */
+/* Use the last fault at the address. */
 uint64_t gmem_traced_pfn(uint64_t gpa)
 {
 	unsigned long gfn, pfn, found = 0;
@@ -290,7 +290,7 @@ long gmem_memory_block(uint64_t pfn)
 	return pfn * getpagesize() / block_size;
 }
 
-/* The node whose folder has the memory block of the page. */
+/* Find the node whose directory in sysfs has the memory block of the page. */
 int gmem_node_of(uint64_t pfn)
 {
 	long block = gmem_memory_block(pfn);

@@ -13,8 +13,8 @@
 #define MAX_THREADS	12
 
 /*
- * How long, in seconds, nobody may make progress.  A busy machine may well let a
- * guest wait for some, and a debug kernel make it slow.
+ * Maximum time without progress, in seconds.  A guest may have to wait on a
+ * busy machine, and is slow on a debug kernel.
  */
 #define MAX_STALL	60
 
@@ -77,7 +77,7 @@ static void *vcpu_thread(void *arg)
 			handle_exit(vcpu);
 			continue;
 		}
-		/* Those who wait for it want to see where it is. */
+		/* Stopped by fail_stalled(), which prints the vCPU's state. */
 		if (errno == EINTR && READ_ONCE(stalled))
 			return NULL;
 		TEST_ASSERT(gmem_stress.faults_allowed && errno == EFAULT &&
@@ -115,7 +115,7 @@ static bool join_for(pthread_t thread, int seconds)
 	return !pthread_timedjoin_np(thread, NULL, &until);
 }
 
-/* Where are the vCPUs?  If one does not leave KVM_RUN, that is the kernel's fault. */
+/* Print all vCPUs.  One that does not leave KVM_RUN is a kernel bug. */
 static void fail_stalled(void)
 {
 	struct sigaction sa = { .sa_handler = kick_handler };

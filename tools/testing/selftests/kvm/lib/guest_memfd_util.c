@@ -111,7 +111,7 @@ struct kvm_vm *gmem_create_protected_barebones(void)
 	return vm;
 }
 
-/* Where there are no pages behind the mapping, MADV_DONTNEED is refused. */
+/* MADV_DONTNEED is refused for mappings of hidden memory. */
 void gmem_zap(int fd, uint64_t offset, void *addr, size_t len)
 {
 	if (gmem_all_hidden())
@@ -299,8 +299,9 @@ bool gmem_try_write(void *addr, uint8_t val)
 }
 
 /*
- * Both ends and the middle of each page are enough to notice a page that is
- * missing, stale, misplaced or half cleared, and are cheap in an emulated guest.
+ * Checking both ends and the middle of each page is enough to notice a page
+ * that is missing, stale, misplaced or half cleared, and cheap in an emulated
+ * guest.
  */
 #define PATTERN_STRIDE	2040
 
@@ -388,7 +389,7 @@ void gmem_guest_code(void)
 	}
 }
 
-/* Run the guest until it takes an order. */
+/* Run the guest until it waits for a command. */
 void gmem_guest_start(struct kvm_vcpu *vcpu)
 {
 	struct ucall uc;
@@ -401,8 +402,8 @@ void gmem_guest_start(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Write down an order.  The guest begins with it at the next KVM_RUN: call
- * gmem_guest_finish() for that, or expect a memory fault first.
+ * Store a command, which the guest executes at the next KVM_RUN: call
+ * gmem_guest_finish(), or expect a memory fault first.
  */
 void gmem_guest_order(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
 		      uint64_t addr, uint64_t size, uint64_t val)
@@ -453,7 +454,7 @@ void assert_host_sees(const void *addr, size_t len, uint64_t seed)
 		    seed);
 }
 
-/* KVM reports pages of the host, which may be larger than the guest's. */
+/* KVM reports host pages, which may be larger than the guest's. */
 void vcpu_run_expect_memory_fault_flags(struct kvm_vcpu *vcpu, uint64_t gpa, int err,
 					uint64_t flags)
 {

@@ -5,7 +5,7 @@
 #include "guest_memfd_util.h"
 #include "processor.h"
 
-/* Arm's DEN0057: the calls by which a guest finds its stolen time. */
+/* Arm DEN0057: the call that returns the address of the stolen time. */
 #define PV_TIME_ST		0xc5000021
 
 const char *const gmem_no_protected_vms = "KVM has no software-protected VMs";
@@ -20,7 +20,7 @@ bool gmem_have_protected_vms(void)
 	return kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_ARM_SW_PROTECTED_VM);
 }
 
-/* The host says where the stolen time is, once for each vCPU. */
+/* The host sets the address of the stolen time, once for each vCPU. */
 void gmem_clock_init(struct kvm_vcpu *vcpu, uint64_t gpa)
 {
 	struct kvm_device_attr attr = {
@@ -32,7 +32,7 @@ void gmem_clock_init(struct kvm_vcpu *vcpu, uint64_t gpa)
 	vcpu_ioctl(vcpu, KVM_SET_DEVICE_ATTR, &attr);
 }
 
-/* KVM writes all of it now, and a part whenever the vCPU thread begins to run. */
+/* KVM initializes the structure now, and updates it when the vCPU is loaded. */
 void gmem_guest_clock(uint64_t gpa)
 {
 	struct arm_smccc_res res;
@@ -40,7 +40,7 @@ void gmem_guest_clock(uint64_t gpa)
 	smccc_hvc(PV_TIME_ST, 0, 0, 0, 0, 0, 0, 0, &res);
 }
 
-/* Nobody counts them. */
+/* KVM does not count them on arm64. */
 uint64_t gmem_faults_taken(struct kvm_vcpu *vcpu)
 {
 	return 0;
@@ -85,7 +85,7 @@ void gmem_put_code(void *where, uint32_t val)
 	WRITE_ONCE(code[2], 0xd65f03c0);
 }
 
-/* Whoever wrote the code: it may be in a data cache, and older code in the other. */
+/* New code may be in the data cache, old code in the instruction cache. */
 uint64_t gmem_guest_call(void *code)
 {
 	asm volatile("dc cvau, %0\n\tdsb ish\n\tic iallu\n\tdsb ish\n\tisb"

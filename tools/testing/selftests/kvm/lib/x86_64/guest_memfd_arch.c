@@ -8,7 +8,7 @@
 #include "guest_memfd_util.h"
 #include "processor.h"
 
-/* Without the TDP MMU there is no protected VM. */
+/* Protected VMs require the TDP MMU. */
 const char *const gmem_no_protected_vms =
 	"KVM has no software-protected VMs, is kvm.tdp_mmu off?";
 
@@ -22,7 +22,7 @@ bool gmem_have_protected_vms(void)
 	return kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM);
 }
 
-/* The guest says where its clock is. */
+/* The guest itself sets the address of its clock. */
 void gmem_clock_init(struct kvm_vcpu *vcpu, uint64_t gpa)
 {
 }
@@ -64,9 +64,9 @@ void gmem_catch_exceptions(struct kvm_vm *vm, struct kvm_vcpu **vcpus, int nr_vc
 }
 
 /*
- * QEMU without hardware virtualisation may lose a guest: the vCPU then has the
- * state that the processor had behind VMRUN, and its RIP is an address of the
- * kernel that this test runs on.  No software does that.
+ * QEMU without hardware virtualization may lose a guest: the vCPU then has the
+ * state of the processor after VMRUN, and its RIP is an address in the kernel
+ * that runs this test.  Only a bug in the emulator can cause that.
  */
 static void print_kernel_symbol(uint64_t addr)
 {
