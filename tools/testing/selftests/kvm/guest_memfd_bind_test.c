@@ -2,9 +2,9 @@
 /*
  * guest_memfd_bind_test: KVM_SET_USER_MEMORY_REGION2
  *
- * Which slots may show which range of which file, and that a refused call
- * leaves nothing behind: after each of them the same range can be bound.  No
- * guest runs here.
+ * Checks which slots may bind which range of which file, and that a refused
+ * call leaves nothing behind: the same range can be bound after each of them.
+ * No guest runs.
  *
  * Environment: GMEM_FLAGS=no-direct-map
  */
@@ -102,7 +102,7 @@ static const char *test_bad_offsets(void)
 	assert_unbound(fd);
 	close(fd);
 
-	/* The end of the largest file is a valid place. */
+	/* The last page of the largest file can be bound. */
 	huge = vm_create_guest_memfd(vm, max, GMEM_SHARED);
 	ASSERT_ERRNO(bind(SLOT, 0, GPA, 2 * page_size, huge, max - page_size), EINVAL);
 	ASSERT_ERRNO(bind(SLOT, 0, GPA, page_size, huge, max), EINVAL);
@@ -144,7 +144,7 @@ static const char *test_userspace_addr(void)
 	ASSERT_ERRNO(bind_uaddr(fd, 1ull << 63), EINVAL);
 	ASSERT_ERRNO(bind_uaddr(fd, -page_size), EINVAL);
 
-	/* It has to be an address, but nothing needs to be there. */
+	/* The address must be valid, but nothing needs to be mapped there. */
 	ASSERT_OK(bind_uaddr(fd, page_size));
 	ASSERT_OK(unbind(SLOT));
 	assert_unbound(fd);
@@ -257,7 +257,7 @@ static const char *test_gpa_overlap(void)
 	return NULL;
 }
 
-/* A slot with a guest_memfd can be created and deleted, and nothing else. */
+/* Except for dirty logging, a slot with a guest_memfd cannot be changed. */
 static const char *test_slots_do_not_change(void)
 {
 	int fd = new_file(), fd2 = new_file();
@@ -278,7 +278,7 @@ static const char *test_slots_do_not_change(void)
 	ASSERT_OK(unbind(SLOT));
 	assert_unbound(fd2);
 
-	/* Nor can an ordinary slot get one. */
+	/* Nor can a guest_memfd be bound to an existing ordinary slot. */
 	vm_set_user_memory_region(vm, SLOT, 0, GPA, half, NULL);
 	ASSERT_ERRNO(bind(SLOT, 0, GPA, half, fd, 0), EINVAL);
 	vm_set_user_memory_region(vm, SLOT, 0, GPA, 0, NULL);
@@ -293,7 +293,7 @@ static const char *test_dirty_logging(void)
 	const uint32_t log = KVM_MEM_LOG_DIRTY_PAGES;
 	int fd = new_file(), private = vm_create_guest_memfd(vm, size, 0);
 
-	/* What an upstream kernel refuses: logging on a slot that host and guest share. */
+	/* Unlike upstream, KVM can log a slot that host and guest share. */
 	ASSERT_OK(bind(SLOT, 0, GPA, page_size, fd, page_size));
 	ASSERT_OK(bind(SLOT, log, GPA, page_size, fd, page_size));
 	ASSERT_ERRNO(bind(SLOT, log, GPA, page_size, fd, page_size), EINVAL);
@@ -310,7 +310,7 @@ static const char *test_dirty_logging(void)
 	ASSERT_OK(unbind(SLOT));
 	assert_unbound(fd);
 
-	/* Logging of a slot with two backings stays impossible. */
+	/* Dual-backed slots do not support dirty logging. */
 	ASSERT_ERRNO(bind(SLOT, log, GPA, size, private, 0), EINVAL);
 	if (GMEM_DUAL_BACKED_ORDINARY) {
 		ASSERT_OK(bind(SLOT, 0, GPA, size, private, 0));

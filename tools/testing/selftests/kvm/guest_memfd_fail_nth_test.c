@@ -2,8 +2,8 @@
 /*
  * guest_memfd_fail_nth_test: every allocation fails once
  *
- * After a failure the errno has to make sense, nothing may be left half done,
- * and the same operation has to work.
+ * After a failure errno must make sense, nothing may be left half done, and the
+ * same operation must succeed.
  *
  * Kernel: debug
  * Environment: GMEM_FLAGS=no-direct-map
@@ -92,7 +92,7 @@ static int allocate(void)
 	return __gmem_fallocate(fd, 0, size);
 }
 
-/* Whatever it managed to allocate is good memory. */
+/* Pages may have been allocated, and must be accounted and usable. */
 static void check_allocate(int err)
 {
 	struct stat st;
@@ -128,7 +128,7 @@ static void check_punch(int err)
 		    gmem_is_zero(mem + page_size, page_size), "Half a page is gone");
 }
 
-/* Hidden memory cannot be populated by madvise(), but be read to. */
+/* madvise() cannot populate hidden memory, but read() can write to it. */
 static int host_fault(void)
 {
 	int i;

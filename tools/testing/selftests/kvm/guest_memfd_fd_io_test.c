@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_fd_io_test: ways to read and write that are not read() and write()
+ * guest_memfd_fd_io_test: I/O other than read() and write()
  *
- * Nothing reads a guest_memfd but a mapping.  What writes goes through the same
- * code as write(): with GUEST_MEMFD_FLAG_WRITE it works, without it fails, also
- * where the kernel does not ask for a position first.
+ * A guest_memfd can only be read through a mapping.  All writes take the same
+ * path as write(): they succeed with GUEST_MEMFD_FLAG_WRITE and fail without,
+ * even if the kernel does not check first whether the file supports positions.
  *
  * Environment: GMEM_FLAGS=no-direct-map
  */
@@ -20,13 +20,13 @@
 #define NR_PAGES	8
 #include "guest_memfd_fixture.h"
 
-/* A file with the pattern 1 that is shared, and can be written or not. */
+/* A shared file with pattern 1, with or without GUEST_MEMFD_FLAG_WRITE. */
 static int start(bool writable)
 {
 	return start_filled(writable ? GMEM_ALL_FLAGS : GMEM_SHARED);
 }
 
-/* What has done its work may let go of the file a little later, in a worker. */
+/* The last reference to the file may be dropped a little later, by a worker. */
 static void wait_until_gone(void)
 {
 	int i;
@@ -36,7 +36,7 @@ static void wait_until_gone(void)
 	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), 0ul);
 }
 
-/* A page of the pattern 2 has been written to the beginning, or nothing. */
+/* Check that a page of pattern 2 was written to the beginning, or nothing. */
 static void stop(int fd, bool written)
 {
 	errno = 0;
@@ -48,7 +48,7 @@ static void stop(int fd, bool written)
 	wait_until_gone();
 }
 
-/* An ordinary file that begins with a page of the pattern 2. */
+/* An ordinary file that begins with a page of pattern 2. */
 static int ordinary_file(void)
 {
 	int fd = ASSERT_OK(open("/tmp", O_TMPFILE | O_RDWR, 0600));
@@ -72,7 +72,7 @@ static void assert_ordinary_file(int fd)
 	close(fd);
 }
 
-/* Both ways, with and without positions, and from the file to itself. */
+/* Both directions, with and without positions, and from the file to itself. */
 static const char *test_copy_calls(void)
 {
 	int other = ordinary_file(), writable, fd, p[2];
@@ -128,7 +128,7 @@ static const char *test_vectors(void)
 	return NULL;
 }
 
-/* The result of one operation, which is returned as a negative errno. */
+/* Returns the result of one operation; errors are negative errnos. */
 static long do_aio(int fd, int op, void *buf)
 {
 	struct iocb cb = {
@@ -236,7 +236,7 @@ static long do_ring(int fd, int op, void *buf, size_t len, uint64_t offset)
 	return cqes[slot].res;
 }
 
-/* A position is passed to the file although it takes none. */
+/* io_uring passes a position although the file takes none. */
 static const char *test_io_uring(void)
 {
 	uint8_t *buf = gmem_anonymous(page_size);
@@ -271,7 +271,7 @@ static const char *test_io_uring(void)
 	return NULL;
 }
 
-/* A holder of the file that the VMM may forget. */
+/* A file registered with io_uring survives close(), which VMMs may overlook. */
 static const char *test_io_uring_keeps_file(void)
 {
 	int fd;
@@ -288,7 +288,7 @@ static const char *test_io_uring_keeps_file(void)
 	return NULL;
 }
 
-/* A block device with guest memory on it: written like the file, and not read. */
+/* A loop device on guest memory can be written like the file, but not read. */
 static void use_loop(int loop, bool writable)
 {
 	uint8_t *buf = gmem_anonymous(page_size);
@@ -296,7 +296,7 @@ static void use_loop(int loop, bool writable)
 	gmem_fill(buf, page_size, 2);
 	ASSERT_ERRNO(pread(loop, buf, page_size, page_size), EIO);
 	assert_host_sees(buf, page_size, 2);
-	/* That is the page cache of the device.  It is written back now, or not. */
+	/* This writes to the page cache of the device; fsync() may fail. */
 	ASSERT_EQ(pwrite(loop, buf, page_size, 0), (ssize_t)page_size);
 	fsync(loop);
 	errno = 0;
@@ -304,7 +304,7 @@ static void use_loop(int loop, bool writable)
 	ASSERT_OK(munmap(buf, page_size));
 }
 
-/* A kernel may refuse to make a block device of what cannot be read. */
+/* The kernel may refuse to attach a file that cannot be read. */
 static const char *test_loop(void)
 {
 	struct loop_config config = { };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_fd_test: what else one can do to the descriptor
+ * guest_memfd_fd_test: other operations on the file descriptor
  *
- * A guest_memfd is a file, and whoever executes, mounts, watches, locks or passes
- * on files may be handed one.  What makes no sense is refused, what does has no
- * effect on the memory, and nothing keeps the memory when the file is closed.
+ * A guest_memfd is a file, which can be passed to any code that executes,
+ * mounts, watches, locks or passes on files.  Operations that make no sense
+ * must be refused, others must not affect the memory, and none may keep the
+ * memory after the file is closed.
  *
  * Environment: GMEM_FLAGS=no-direct-map
  */
@@ -42,7 +43,7 @@ static void start(void)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 }
 
-/* The file is as it was, works, and goes when it is closed. */
+/* The file is unchanged, works, and its memory is freed when it is closed. */
 static const char *stop(const char *skip)
 {
 	errno = 0;
@@ -80,7 +81,7 @@ static const char *test_module(void)
 	return stop(NULL);
 }
 
-/* Even if it looks like a swap area. */
+/* The file is no swap area, even if it looks like one. */
 static const char *test_swap(void)
 {
 	uint32_t *info;
@@ -99,7 +100,7 @@ static const char *test_swap(void)
 	return stop(NULL);
 }
 
-/* No second file comes from the first, and the path is good for nothing else. */
+/* The file cannot be opened again, and its path is of no other use. */
 static const char *test_open_again(void)
 {
 	static const int modes[] = { O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_TRUNC };
@@ -118,7 +119,7 @@ static const char *test_open_again(void)
 	ASSERT_ERRNO(chmod(path, 0777), EINVAL);
 	ASSERT_ERRNO(openat(fd, "x", O_RDONLY), ENOTDIR);
 
-	/* What only names the file is no way to the memory. */
+	/* An O_PATH descriptor gives no access to the memory. */
 	other = ASSERT_OK(open(path, O_PATH));
 	ASSERT_ERRNO(__gmem_punch(other, 0, size), EBADF);
 	ASSERT_ERRNO(mmap(NULL, size, PROT_READ, MAP_SHARED, other, 0), EBADF);
@@ -141,7 +142,7 @@ static const char *test_mount(void)
 	return stop(NULL);
 }
 
-/* Locks are about the file and not about what is in it. */
+/* Locks apply to the file, not to its contents. */
 static const char *test_locks(void)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -153,12 +154,12 @@ static const char *test_locks(void)
 	ASSERT_OK(fcntl(fd, F_OFD_SETLK, &lock));
 	ASSERT_ERRNO(fcntl(fd, F_SETLK, &lock), EAGAIN);
 	ASSERT_EQ(pwrite(fd, mem, 1, 0), 1l);
-	/* Whoever opens the file, in vain, waits for the end of a lease before. */
+	/* open() fails anyway, but must wait for a lease to be broken first. */
 	signal(SIGIO, SIG_IGN);
 	ASSERT_OK(fcntl(fd, F_SETLEASE, F_RDLCK));
 	ASSERT_ERRNO(open(path, O_RDWR | O_NONBLOCK), EAGAIN);
 	signal(SIGIO, SIG_DFL);
-	/* All of it goes with the file. */
+	/* Closing the file drops the locks and the lease. */
 	return stop(NULL);
 }
 
@@ -170,7 +171,7 @@ static const char *test_flags(void)
 	ASSERT_ERRNO(fcntl(fd, F_SETFL, O_DIRECT), EINVAL);
 	ASSERT_ERRNO(fcntl(fd, F_SETPIPE_SZ, 4096), EBADF);
 
-	/* The position of a write counts all the same. */
+	/* O_APPEND does not override the position of a write. */
 	ASSERT_OK(fcntl(fd, F_SETFL, O_APPEND | O_NONBLOCK | O_ASYNC));
 	ASSERT_EQ(pwrite(fd, mem + 8, 8, 8), 8l);
 	ASSERT_EQ((size_t)lseek(fd, 0, SEEK_CUR), -1ul);
@@ -189,7 +190,7 @@ static const char *test_watch(void)
 	gmem_punch(fd, 0, size);
 	gmem_fill(mem, size, 1);
 	ASSERT_EQ(pwrite(fd, mem, size, 0), (ssize_t)size);
-	/* The watch is left when the memory goes. */
+	/* The watch stays after the memory is freed. */
 	stop(NULL);
 	close(watch);
 	close(epoll);
@@ -200,7 +201,7 @@ static const char *test_watch(void)
 #define FAN_MARK_ADD		0x1
 #define FAN_ALL_PERM		0x30000ull
 
-/* One that asks before each access. */
+/* A watch for permission events, sent before each access. */
 static const char *test_fanotify(void)
 {
 	int watch = syscall(SYS_fanotify_init, FAN_CLASS_PRE_CONTENT | O_NONBLOCK, O_RDONLY);
@@ -210,7 +211,7 @@ static const char *test_fanotify(void)
 		return "no fanotify";
 	}
 	start();
-	/* Pseudo file systems have none; where they do it must not matter. */
+	/* Pseudo file systems may refuse marks; others must have no effect. */
 	syscall(SYS_fanotify_mark, watch, FAN_MARK_ADD, FAN_ALL_PERM, AT_FDCWD, path);
 	ASSERT_EQ(pwrite(fd, mem, size, 0), (ssize_t)size);
 	stop(NULL);
@@ -237,7 +238,7 @@ static const char *test_mapping_types(void)
 	return stop(NULL);
 }
 
-/* Only ever another view of the same file. */
+/* Remapping only ever creates another view of the same file. */
 static const char *test_remap(void)
 {
 	uint8_t *map, *second;
@@ -254,14 +255,17 @@ static const char *test_remap(void)
 			       gmem_anonymous(size)));
 	assert_host_sees(map, size / 2, 1);
 
-	/* An old length of 0 asks for a second mapping; neither is for page frames. */
+	/*
+	 * An old length of 0 duplicates a mapping.  A mapping of hidden memory
+	 * can be neither extended nor duplicated.
+	 */
 	if (gmem_all_hidden()) {
 		ASSERT_ERRNO(mremap(map, size / 2, 2 * size, MREMAP_MAYMOVE), EFAULT);
 		ASSERT_ERRNO(mremap(map, 0, size / 2, MREMAP_MAYMOVE), EFAULT);
 	} else {
 		map = ASSERT_OK(mremap(map, size / 2, 2 * size, MREMAP_MAYMOVE));
 		assert_host_sees(map, size, 1);
-		TEST_ASSERT(!gmem_try_read(map + size, NULL), "There is something behind the end");
+		TEST_ASSERT(!gmem_try_read(map + size, NULL), "There is something after the end");
 		ASSERT_OK(munmap(map + size / 2, size + size / 2));
 		second = ASSERT_OK(mremap(map, 0, size / 2, MREMAP_MAYMOVE));
 		assert_host_sees(second, size / 2, 1);
@@ -305,7 +309,7 @@ static const char *test_ioctls(void)
 	start();
 	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
 		memset(arg, 0, sizeof(arg));
-		/* No file is named -1. */
+		/* -1 is never a valid file descriptor. */
 		ASSERT_ERRNO(ioctl(fd, ioctls[i].cmd, ioctls[i].cmd == FICLONE ? (void *)-1 : arg),
 			     ioctls[i].err);
 	}
@@ -344,7 +348,7 @@ static int uprobe_type(void)
 	return type;
 }
 
-/* A breakpoint in guest memory is nothing that the host may set. */
+/* The host must not set a breakpoint in guest memory. */
 static const char *test_uprobe(void)
 {
 	struct perf_event_attr attr = { .size = sizeof(attr), .type = uprobe_type() };
@@ -358,7 +362,7 @@ static const char *test_uprobe(void)
 	return stop(NULL);
 }
 
-/* A message of one byte, with room for a descriptor. */
+/* A message of one byte that can carry a descriptor. */
 struct message {
 	char control[CMSG_SPACE(sizeof(int))];
 	char byte;
@@ -400,7 +404,7 @@ static int receive_fd(int sock)
 	return received;
 }
 
-/* It was there before the file was, and has no more than the descriptor. */
+/* The child was forked before the file existed, and has only its descriptor. */
 static void child_uses_fd(int sock)
 {
 	int file = receive_fd(sock);
@@ -430,7 +434,7 @@ static const char *test_pass_on(void)
 	ASSERT_EQ(status, 0);
 	assert_host_sees(mem, size, 1);
 
-	/* On its way, it is the only descriptor. */
+	/* The message in flight holds the only reference. */
 	send_fd(pair[1], fd);
 	ASSERT_OK(munmap(mem, size));
 	close(fd);
@@ -439,7 +443,7 @@ static const char *test_pass_on(void)
 	mem = gmem_mmap(fd, 0, size);
 	stop(NULL);
 
-	/* Never received, it goes with the socket. */
+	/* A file that is never received is freed with the socket. */
 	start();
 	send_fd(pair[1], fd);
 	free_memory(fd);

@@ -2,9 +2,9 @@
 /*
  * guest_memfd_mmap_test: the file in the host's address space
  *
- * What may be mapped and how, which accesses raise SIGBUS, that new and punched
- * memory is zero, and that nothing a host does to its mapping loses or moves
- * the memory.  No guest runs here.
+ * Checks what may be mapped and how, which accesses raise SIGBUS, that new and
+ * punched memory is zero, and that nothing a host does to its mapping loses or
+ * moves the memory.  No guest runs.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -285,7 +285,7 @@ static const char *test_mremap(void)
 	return NULL;
 }
 
-/* A VMM that wants to handle missing pages has to find out before it relies on it. */
+/* Registration must fail, so that no VMM relies on getting missing faults. */
 static const char *test_no_userfaultfd(void)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -306,7 +306,7 @@ static const char *test_no_userfaultfd(void)
 	return NULL;
 }
 
-/* Nothing may move the pages: there is no way to tell a guest's page tables. */
+/* Pages must not be migrated, since KVM's page tables could not be updated. */
 static const char *test_pages_stay_in_place(void)
 {
 	uint64_t pfn[NR_PAGES];

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_numa_test: where the memory comes from
+ * guest_memfd_numa_test: NUMA policies and memory cgroups
  *
- * mbind() on a mapping sets the policy of the file, by offset: it holds for
- * every mapping and for every later allocation, whoever asks for it, and moves
- * nothing.  Also that the memory is charged to the memory cgroup.
+ * mbind() on a mapping sets the policy of a range of the file: it applies to
+ * every mapping and to all later allocations, whoever causes them, and moves no
+ * pages.  Also checks that memory is charged to the memory cgroup.
  *
  * Machine: -n
  * Environment: GMEM_FLAGS=no-direct-map
@@ -41,7 +41,7 @@ static int node_of(void *addr)
 }
 
 static const char no_numa[] = "the kernel has no NUMA support";
-static const char not_seen[] = "nobody tells the node of such a page";
+static const char not_seen[] = "the node of a hidden page is not reported";
 static const char no_nodes[] = "the machine has no nodes 0 and 1";
 
 static const char *test_default_policy(void)
@@ -121,7 +121,7 @@ static const char *test_policy_places_pages(void)
 		ASSERT_OK(gmem_mbind(mem + i * page_size, page_size, MPOL_BIND,
 				     1ul << (i & 1)));
 
-	/* One half comes in by host faults, the other by fallocate(). */
+	/* Allocate one half by host faults, the other by fallocate(). */
 	memset(mem, 1, size / 2);
 	gmem_fallocate(fd, size / 2, size / 2);
 	memset(mem, 1, size);
@@ -153,7 +153,7 @@ static const char *test_policy_moves_nothing(void)
 	syscall(SYS_move_pages, 0, 1ul, &page, &to, &status, MPOL_MF_MOVE);
 	ASSERT_EQ(node_of(mem), 0);
 
-	/* Once the page is gone, the new policy decides. */
+	/* The new policy applies once the page has been freed. */
 	gmem_punch(fd, 0, page_size);
 	*mem = 1;
 	ASSERT_EQ(node_of(mem), 1);
@@ -162,7 +162,7 @@ static const char *test_policy_moves_nothing(void)
 	return NULL;
 }
 
-/* Charges are batched per CPU: large numbers, generous limits. */
+/* Charges are batched per CPU: use large sizes and generous limits. */
 static const char *run_in_cgroup(const char *cgroup)
 {
 	size_t big = 1024 * page_size;

@@ -2,9 +2,9 @@
 /*
  * guest_memfd_test: the file itself
  *
- * Creation, what the file descriptor is, the file operations that it has and
- * those it refuses, fallocate, and how long the memory lives.  Nothing here
- * maps the file or binds it to a memslot.
+ * Tests creation, the properties of the file descriptor, the file operations
+ * that are supported and those that are refused, fallocate(), and the lifetime
+ * of the memory.  Nothing here maps the file or runs a guest.
  *
  * Environment: GMEM_FLAGS=no-direct-map
  */
@@ -146,7 +146,7 @@ static const char *test_caps(void)
 	ASSERT_EQ((unsigned int)vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS),
 		  kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS));
 
-	/* VMMs take a value here for "this VM has private memory". */
+	/* To VMMs, a non-zero value means that this VM has private memory. */
 	ASSERT_EQ(vm_check_cap(vm, KVM_CAP_MEMORY_ATTRIBUTES), 0);
 	return NULL;
 }
@@ -176,7 +176,7 @@ static const char *test_file_descriptor(void)
 	ASSERT_OK(readlink(path, name, sizeof(name) - 1));
 	TEST_ASSERT(strstr(name, "kvm-gmem"), "The file is called '%s'", name);
 
-	/* A second open file would be one that belongs to no VM. */
+	/* A file that is opened again would belong to no VM. */
 	ASSERT_ERRNO(open(path, O_RDWR), ENXIO);
 	close(fd);
 	close(fd2);
@@ -306,7 +306,7 @@ static const char *test_punch_past_eof(void)
 	return NULL;
 }
 
-/* The effort is that of the pages that are there, not of the size. */
+/* The effort depends on the number of allocated pages, not on the size. */
 static const char *test_punch_largest_file(void)
 {
 	uint64_t largest = INT64_MAX & ~(page_size - 1);
@@ -333,7 +333,7 @@ static const char *test_fallocate_is_interruptible(void)
 	struct sigaction old, sa = { .sa_handler = on_alarm };
 	int fd = vm_create_guest_memfd(vm, 1ull << 40, 0);
 
-	/* More than there is memory.  Again and again: the first may be early. */
+	/* More than all memory.  Repeat the signal: the first may be early. */
 	ASSERT_OK(sigaction(SIGALRM, &sa, &old));
 	ualarm(20000, 20000);
 	ASSERT_ERRNO(__gmem_fallocate(fd, 0, 1ull << 40), EINTR);
@@ -421,7 +421,7 @@ static void child_exec(void *arg)
 	TEST_FAIL("exec failed");
 }
 
-/* The other side of exec: there is no VM here, only the file. */
+/* Runs after exec, without a VM, only with the file. */
 static int after_exec(int fd)
 {
 	assert_blocks(fd, 1);

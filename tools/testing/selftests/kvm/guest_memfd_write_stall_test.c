@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_write_stall_test: pwrite() from a source that takes its time
+ * guest_memfd_write_stall_test: pwrite() from a slow source
  *
- * The data may be in memory whose pages come late, or never: behind userfaultfd, or
- * where no copy succeeds.  Whoever writes from there waits, or gives up.  Nobody
- * else does: guest and host go on using the file, the pages that are to be written
- * included.
+ * Pages of the source may arrive late or never, if userfaultfd handles them or
+ * if copies fail.  Only the writer waits or gives up: guest and host can use
+ * the file meanwhile, including the pages that are being written.
  *
  * Environment: GMEM_FLAGS=no-direct-map
  */
@@ -36,7 +35,7 @@ static void stop(int fd)
 	ASSERT_OK(munmap(buf, size));
 }
 
-/* A source whose pages come one by one, when the test gives them, and its reader. */
+/* A source whose pages are provided one by one by the test, and its reader. */
 static struct {
 	uint8_t *addr;
 	int uffd;
@@ -44,7 +43,7 @@ static struct {
 	pthread_t thread;
 } slow;
 
-/* How long anything may take that waits for nobody. */
+/* Timeout, in seconds, of operations that must not wait for the source. */
 #define PATIENCE	20
 
 static const char no_userfaultfd[] = "no userfaultfd for faults of the kernel";
@@ -54,7 +53,7 @@ static void *slow_writer(void *arg)
 	return (void *)pwrite(slow.fd, slow.addr, 2 * page_size, 0);
 }
 
-/* A thread writes two pages to the file; or false without userfaultfd. */
+/* Start a thread that writes two pages; returns false without userfaultfd. */
 static bool start_slow_writer(int fd)
 {
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
@@ -74,7 +73,7 @@ static bool start_slow_writer(int fd)
 	return true;
 }
 
-/* Returns what pwrite() did. */
+/* Returns the result of pwrite(). */
 static long end_slow_writer(void)
 {
 	void *written;
@@ -85,7 +84,7 @@ static long end_slow_writer(void)
 	return (long)written;
 }
 
-/* Wait until somebody stands at the page. */
+/* Wait until the writer faults on the page. */
 static void wait_for_reader(size_t page)
 {
 	struct pollfd pollfd = { .fd = slow.uffd, .events = POLLIN };
@@ -108,10 +107,10 @@ static void give_page(size_t page)
 	ASSERT_OK(ioctl(slow.uffd, UFFDIO_COPY, &copy));
 }
 
-/* All that others do to the file, and to the pages being written in particular. */
+/* Use the file in all ways, the pages being written in particular. */
 static void use_file(int fd, bool protected)
 {
-	/* Whoever had to wait would wait for ever. */
+	/* Any operation that waits for the source would wait forever. */
 	alarm(PATIENCE);
 	gmem_punch(fd, 0, size);
 	gmem_fill(mem, size, 1);
@@ -148,7 +147,7 @@ static const char *slow_source(bool protected)
 		give_page(page);
 	}
 	ASSERT_EQ(end_slow_writer(), (long)(2 * page_size));
-	/* The first page went the way of a hole in the second round. */
+	/* The first page was punched while the second one was awaited. */
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "The hole is not zero");
 	TEST_ASSERT(!memcmp(mem + page_size, buf + page_size, page_size), "Wrong data");
 	stop(fd);
@@ -165,7 +164,7 @@ static const char *test_slow_source_protected(void)
 	return slow_source(true);
 }
 
-/* While the source is on its way the page becomes private, and the guest's. */
+/* Convert the page and let the guest use it before the source arrives. */
 static const char *test_slow_source_too_late(void)
 {
 	int fd = start(true);
@@ -187,10 +186,10 @@ static const char *test_slow_source_too_late(void)
 	return NULL;
 }
 
-/* A process that stands at its source. */
+/* A process that waits for its source. */
 static void child_stalls(void *arg)
 {
-	/* If it is in the way of others, they end no earlier than it does. */
+	/* If others are blocked by this process, its end unblocks them. */
 	alarm(PATIENCE);
 	if (!start_slow_writer(*(int *)arg))
 		return;
@@ -217,7 +216,7 @@ static const char *test_stalled_writer_is_killed(void)
 
 #define FAIL_USERCOPY	"/sys/kernel/debug/fail_usercopy/"
 
-/* In a child, for which no copy from user space works from here on. */
+/* Run in a child, in which copies from user space fail from here on. */
 static void child_cannot_copy(void *arg)
 {
 	int fd = *(int *)arg, err = 0;
@@ -231,7 +230,7 @@ static void child_cannot_copy(void *arg)
 	_exit(err);
 }
 
-/* A source that is there, but that no copy gets: the write gives up. */
+/* The source is present, but cannot be copied: the write gives up. */
 static const char *test_source_cannot_be_copied(void)
 {
 	static const char * const settings[][2] = {
@@ -255,7 +254,7 @@ static const char *test_source_cannot_be_copied(void)
 	gmem_make_private(fd, 0, size);
 	gmem_in_child(child_cannot_copy, &fd);
 	ASSERT_EQ(gmem_write_file(FAIL_USERCOPY "probability", "0"), 0);
-	/* A page with half of the data would be the guest's now. */
+	/* A page with half of the data must not stay in the file. */
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 	stop(fd);
 	return NULL;

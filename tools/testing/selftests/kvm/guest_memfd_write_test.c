@@ -2,8 +2,8 @@
 /*
  * guest_memfd_write_test: population of guest memory by pwrite()
  *
- * With GUEST_MEMFD_FLAG_WRITE a VMM can fill shared pages without mapping them,
- * at any alignment, and private pages that are not there yet, once.
+ * With GUEST_MEMFD_FLAG_WRITE a VMM can write shared pages at any alignment
+ * without mapping them, and private pages once, before they are allocated.
  *
  * Environment: GMEM_FLAGS=no-direct-map
  */
@@ -18,7 +18,7 @@
 
 static uint8_t *buf;
 
-/* A VM, protected or not, with a slot, and a buffer full of random bytes. */
+/* Create a VM, protected or not, with a slot, and a buffer of random bytes. */
 static int start(bool protected, uint64_t flags)
 {
 	size_t i;
@@ -74,7 +74,7 @@ static const char *test_limits(void)
 	ASSERT_ERRNO(pwrite(fd, buf, 1, INT64_MAX), EINVAL);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 
-	/* Up to the end, as far as it goes. */
+	/* Writes are cut off at the end of the file. */
 	ASSERT_EQ(pwrite(fd, buf, page_size, size - 100), 100l);
 	TEST_ASSERT(!memcmp(mem + size - 100, buf, 100), "Wrong data at the end");
 	ASSERT_EQ(pwrite(fd, buf, 0, 0), 0l);
@@ -82,7 +82,7 @@ static const char *test_limits(void)
 	TEST_ASSERT(!memcmp(mem + 50, buf, page_size + 100), "Wrong data of a vector");
 	TEST_ASSERT(gmem_is_zero(mem, 48), "Wrong data before a partial page");
 
-	/* The file has no position, and is not for reading. */
+	/* The file has no position and cannot be read. */
 	ASSERT_EQ(pread(fd, buf, 1, 0), -1l);
 	ASSERT_EQ(read(fd, buf, 1), -1l);
 	errno = 0;
@@ -95,7 +95,7 @@ static const char *test_source(void)
 	int fd = start(false, GMEM_ALL_FLAGS);
 	uint8_t *gap;
 
-	/* The file itself, populated or not, the same page or another. */
+	/* The file as source: populated or not, the same page or another. */
 	gmem_fill(mem, page_size, 1);
 	write_all(fd, mem, page_size, page_size);
 	ASSERT_EQ(memcmp(mem, mem + page_size, page_size), 0);
@@ -104,7 +104,7 @@ static const char *test_source(void)
 	write_all(fd, mem + 4 * page_size, page_size, 3 * page_size);
 	TEST_ASSERT(gmem_is_zero(mem + 3 * page_size, page_size), "A hole is not zero");
 
-	/* Memory that ends half-way, and that is not there at all. */
+	/* A source that is unmapped in part or as a whole. */
 	gap = gmem_anonymous(2 * page_size);
 	memcpy(gap, buf, page_size);
 	ASSERT_OK(munmap(gap + page_size, page_size));
@@ -139,13 +139,13 @@ static const char *test_private(void)
 	ASSERT_ERRNO(pwrite(fd, buf, 1, 0), EPERM);
 	ASSERT_ERRNO(pwrite(fd, buf, page_size, 0), EPERM);
 
-	/* Once each, also if it is only a part of the page. */
+	/* A page can be written once, even if only a part of it was written. */
 	write_all(fd, buf + page_size, page_size, page_size);
 	ASSERT_ERRNO(pwrite(fd, buf, page_size, page_size), EPERM);
 	write_all(fd, buf + 2 * page_size, 16, 2 * page_size);
 	ASSERT_ERRNO(pwrite(fd, buf, page_size - 16, 2 * page_size + 16), EPERM);
 
-	/* The guest came first. */
+	/* The guest has accessed the page first. */
 	gmem_guest_write(vcpu, GPA + 4 * page_size, 4);
 	ASSERT_EQ(pwrite(fd, buf + 3 * page_size, 3 * page_size, 3 * page_size),
 		  (ssize_t)page_size);
@@ -156,7 +156,7 @@ static const char *test_private(void)
 	ASSERT_EQ(gmem_guest_read(vcpu, GPA + 2 * page_size + 16), 0ul);
 	gmem_assert_no_access(mem, size);
 
-	/* A new page can be written, a shared one at will. */
+	/* A new page can be written, and a shared page any number of times. */
 	gmem_punch(fd, 0, page_size);
 	write_all(fd, buf + 8, page_size, 0);
 	ASSERT_EQ(gmem_guest_read(vcpu, GPA), *(uint64_t *)(buf + 8));
@@ -168,7 +168,7 @@ static const char *test_private(void)
 	return NULL;
 }
 
-/* The page is the guest's only if all of it was written. */
+/* A private page is added only if all data could be copied. */
 static const char *test_private_bad_source(void)
 {
 	int fd = start(true, GMEM_ALL_FLAGS);
@@ -179,7 +179,7 @@ static const char *test_private_bad_source(void)
 	pwrite(fd, gap + page_size - 10, page_size, 0);
 	errno = 0;
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
-	/* Private pages of the file are no source either. */
+	/* Private pages of the file cannot be a source, either. */
 	ASSERT_ERRNO(pwrite(fd, mem, page_size, page_size), EFAULT);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 	write_all(fd, buf, size, 0);
