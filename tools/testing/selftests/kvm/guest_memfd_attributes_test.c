@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_attributes_test: what attributes cost in memory
+ * guest_memfd_attributes_test: memory use of attributes
  *
- * Attributes are ranges: what counts is the number of boundaries, not of pages.
- * Counts the nodes of maple trees in /proc/slabinfo for many VMs at once, so that
- * the few that others allocate meanwhile do not matter.
+ * Attributes are stored as ranges: memory use depends on the number of
+ * boundaries, not of pages.  The test counts the maple tree nodes in
+ * /proc/slabinfo for many VMs at once, so that the few nodes that other tasks
+ * allocate do not matter.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -20,7 +21,7 @@
 static struct kvm_vm *vms[NR_VMS];
 static size_t page_size, pattern_size;
 
-/* Objects of maple_node in use, and their size; 0 if nobody tells. */
+/* Number of maple_node objects in use, and their size; 0 if unknown. */
 static uint64_t count_nodes(uint64_t *node_size)
 {
 	FILE *f = fopen("/proc/slabinfo", "r");
@@ -48,12 +49,12 @@ static uint64_t count_shrunk(uint64_t *node_size)
 }
 
 /*
- * RCU lets go of what was freed a moment later.  KASAN keeps it longer, until
- * the cache is told to shrink; where that file is missing, so is KASAN.
+ * Nodes are freed after an RCU grace period.  KASAN keeps them longer, until
+ * the cache is shrunk; a kernel without the file for that has no KASAN, either.
  *
- * A slab that a CPU allocates from counts as used up, which is 256 nodes where
- * pages have 64K.  Shrinking takes it away from the CPU; the smallest of some
- * counts is one without.
+ * All objects of a slab that a CPU allocates from count as used: 256 nodes with
+ * 64K pages.  Shrinking takes the slab away from the CPU; the smallest of
+ * several counts is one without such slabs.
  */
 static uint64_t count_settled(uint64_t *node_size)
 {
@@ -101,7 +102,7 @@ static const char *test_64g(void)
 	TEST_ASSERT(nodes <= MAX_NODES * NR_VMS,
 		    "More than %ld nodes per VM", MAX_NODES);
 
-	/* Backwards and with gaps at first: neighbours have to merge. */
+	/* Fill gaps backwards: neighbours must merge. */
 	for (i = 0; i < NR_VMS; i++)
 		for (chunk = 0; chunk < 128; chunk += 2)
 			vm_make_shared(vms[i], GPA + chunk * SZ_512M, SZ_512M);
@@ -116,7 +117,7 @@ static const char *test_64g(void)
 	return NULL;
 }
 
-/* The worst that a guest can do: every other page. */
+/* The worst case that a guest can cause: every other page. */
 static const char *test_alternating(void)
 {
 	uint64_t before, node_size, gpa;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_convert_fail_test: conversions whose allocations fail
+ * guest_memfd_convert_fail_test: conversions with failing allocations
  *
- * Setting attributes, by gfn and in a file, happens as a whole or not at all;
- * KVM_PRE_FAULT_MEMORY and pwrite() may get anywhere, and can be repeated.
+ * Setting attributes, by gfn or in a file, either succeeds as a whole or
+ * changes nothing.  KVM_PRE_FAULT_MEMORY and pwrite() may stop anywhere, and
+ * can be repeated.
  *
  * Kernel: debug
  * Environment: GMEM_FLAGS=no-direct-map
@@ -32,7 +33,7 @@ static void assert_private(unsigned int mask)
 			    "Page %d should be %s", i, mask & 1u << i ? "private" : "shared");
 }
 
-/* The gfns after the file's belong to an ordinary slot, then to nobody. */
+/* The gfns after the file belong to an ordinary slot, the next ones to none. */
 static void assert_guest_may_read(bool may)
 {
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + size, 0, 0);
@@ -51,7 +52,7 @@ static void undo_all(void)
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 }
 
-/* Some pages are private before, which must not be forgotten. */
+/* Some pages are private already, and must stay so. */
 static void prepare_private(void)
 {
 	gmem_make_private(fd, page_size, page_size);
@@ -143,7 +144,7 @@ static void check_write_file(int err)
 	TEST_ASSERT(!memcmp(mem + 100, host_mem, 3 * page_size), "Wrong data");
 }
 
-/* A private page that could not be written is still one to write. */
+/* After a failed write to a private page, the page can still be written. */
 static void check_write_private(int err)
 {
 	ASSERT_EQ(gmem_allocated(fd), 0ul);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_convert_steps_test: conversions of more than KVM does at once
+ * guest_memfd_convert_steps_test: conversions in several steps
  *
- * A large range is converted in steps.  To user space it is still one conversion:
- * if a page in the last step is in use, what the first steps did is undone, and
- * pages that were private before stay so.  A task that is killed while it converts
- * dies soon, and leaves all pages private or a range that is shared up to a page.
+ * KVM converts a large range in steps, but it is one conversion for user space:
+ * if a page in the last step is in use, the first steps are undone, and pages
+ * that were private before stay private.  A task that is killed while it
+ * converts dies promptly; it leaves the range private, shared, or shared up to
+ * some page and private from there on.
  *
  * Timeout: 90
  */
@@ -62,7 +63,7 @@ static bool is_private(uint64_t offset)
 	return !gmem_try_read(mem + offset, NULL);
 }
 
-/* Nothing is private but the islands. */
+/* Only the islands are private. */
 static void assert_islands(void)
 {
 	int i;
@@ -75,7 +76,7 @@ static void assert_islands(void)
 	}
 }
 
-/* Hold a reference to a page: give it to a pipe. */
+/* Hold a reference to a page in a pipe. */
 static void hold_page(uint64_t offset, int fds[2])
 {
 	struct iovec iov = { mem + offset, page_size };
@@ -117,7 +118,7 @@ static const char *test_undo(void)
 	return stop();
 }
 
-/* Two slots: the undo of the first one is made of steps as well. */
+/* Two slots: undoing the first one takes several steps as well. */
 static const char *test_undo_slots(void)
 {
 	uint64_t flags = KVM_MEM_GUEST_MEMFD;
@@ -143,7 +144,7 @@ static const char *test_undo_slots(void)
 	return stop();
 }
 
-/* Another process converts the file, to and fro. */
+/* Run in a child: convert the file back and forth. */
 static void convert_for_ever(void)
 {
 	for (;;) {
@@ -179,7 +180,7 @@ static const char *test_kill(void)
 		TEST_ASSERT(WIFSIGNALED(status), "Status 0x%x", status);
 		TEST_ASSERT(now() - begin < 30, "It took %.1f s to die", now() - begin);
 
-		/* All or nothing, or what was to become shared is, up to a page. */
+		/* The range is private, shared, or shared up to some page. */
 		private = gmem_fdinfo(fd, "gmem-private");
 		begins = size - private;
 		TEST_ASSERT(!private || (is_private(begins) &&

@@ -3,9 +3,9 @@
  * guest_memfd_convert_test: private and shared in the same file
  *
  * Pages of a mappable file are converted in place, through the file or through
- * the gfns that show them.  The guest never notices, the host loses access and
- * gets it back, the content stays.  A conversion happens as a whole or not at
- * all.
+ * the gfns that map them.  The guest never notices, the host loses and regains
+ * access, and the contents are preserved.  A conversion either succeeds as a
+ * whole or changes nothing.
  *
  * Append: kvm-arm.mode=nvhe
  * Processor: neoverse-n1
@@ -28,14 +28,14 @@ static int start(uint64_t flags)
 	return start_vm_with_slot(true, flags);
 }
 
-/* A file with its mapping that no slot shows yet. */
+/* A mapped file that is not bound to a slot yet. */
 static int start_without_slot(void)
 {
 	start_vm(true);
 	return new_memory(GMEM_SHARED);
 }
 
-/* A reference to one page, as somebody may hold who does I/O on it. */
+/* A reference to one page, such as I/O would hold. */
 struct page_ref {
 	int pipe[2];
 };
@@ -137,7 +137,7 @@ static const char *test_begins_private(void)
 	return NULL;
 }
 
-/* Every other page, then every third: a state of its own for each page. */
+/* Toggle every page, every other, every third ...: each has its own state. */
 static const char *test_single_pages(void)
 {
 	int fd = start(GMEM_SHARED), step, i;
@@ -158,7 +158,7 @@ static const char *test_single_pages(void)
 	return NULL;
 }
 
-/* Code goes with its page. */
+/* A conversion preserves code. */
 static const char *test_code(void)
 {
 	int fd = start(GMEM_SHARED);
@@ -176,7 +176,7 @@ static const char *test_code(void)
 	return NULL;
 }
 
-/* The state of a page exists without the page. */
+/* Pages have a state whether or not they are allocated. */
 static const char *test_holes(void)
 {
 	int fd = start(GMEM_SHARED);
@@ -211,7 +211,7 @@ static const char *test_foreign_reference(void)
 	hold_page(&fifth, mem + 5 * page_size);
 	hold_page(&third, mem + 3 * page_size);
 
-	/* The first page in the way is named, and nothing is converted. */
+	/* The first page in use is reported, and nothing is converted. */
 	ASSERT_ERRNO(__gmem_set_attributes(fd, 0, size, PRIVATE, &error), EAGAIN);
 	ASSERT_EQ(error, 3 * page_size);
 	assert_host_sees(mem, size, 1);
@@ -233,7 +233,7 @@ static const char *test_foreign_reference(void)
 	return NULL;
 }
 
-/* By gfn, in a slot that shows the middle of the file. */
+/* By gfn, in a slot that maps the middle of the file. */
 static const char *test_by_gfn(void)
 {
 	size_t half = size / 2;
@@ -261,7 +261,7 @@ static const char *test_by_gfn(void)
 	return NULL;
 }
 
-/* Slots with holes between them; the last one fails, which undoes the others. */
+/* Slots with holes between them: if the last fails, the others are undone. */
 static const char *test_several_slots(void)
 {
 	size_t quarter = size / 4;
@@ -307,7 +307,7 @@ static const char *test_several_slots(void)
 	return NULL;
 }
 
-/* The file has the state while its slot is there, the gfn otherwise. */
+/* The file determines the state while it is in a slot, the gfn otherwise. */
 static const char *test_slots_come_and_go(void)
 {
 	int fd = start_without_slot();
@@ -327,14 +327,14 @@ static const char *test_slots_come_and_go(void)
 	gmem_assert_no_access(mem, size);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
 	vcpu_run_expect_private_fault(vcpu, GPA);
-	/* Without a slot this says nothing about the file. */
+	/* Without a slot, this does not affect the file. */
 	vm_make_shared(vm, GPA, size);
 	gmem_assert_no_access(mem, size);
 	set_slot(SLOT, GPA, fd, 0, size);
 	assert_guest_sees(vcpu, GPA, size, 1);
 	gmem_assert_no_access(mem, size);
 
-	/* Nor does the state of the file outlive the slot. */
+	/* Nor does the file affect the gfns after the slot is deleted. */
 	delete_slot();
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
 	gmem_expect_mmio_read(vcpu, GPA, 3);
@@ -345,7 +345,7 @@ static const char *test_slots_come_and_go(void)
 	return NULL;
 }
 
-/* Counted are states, whether or not there are pages. */
+/* States are counted, whether or not pages are allocated. */
 static const char *test_fdinfo(void)
 {
 	int fd = start(GMEM_SHARED), other, i;
@@ -384,7 +384,7 @@ static const char *test_file_closed(void)
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA, 0, 0);
 	ASSERT_ERRNO(_vcpu_run(vcpu), EFAULT);
 	ASSERT_EQ(vcpu->run->exit_reason, (uint32_t)KVM_EXIT_MEMORY_FAULT);
-	/* Converting what is left of it neither fails nor brings it back. */
+	/* Converting gfns of a closed file neither fails nor brings it back. */
 	vm_make_shared(vm, GPA, size);
 	vm_make_private(vm, GPA, size);
 	ASSERT_ERRNO(_vcpu_run(vcpu), EFAULT);

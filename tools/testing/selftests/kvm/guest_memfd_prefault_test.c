@@ -2,9 +2,9 @@
 /*
  * guest_memfd_prefault_test: KVM_PRE_FAULT_MEMORY
  *
- * What is populated before, the guest need not fault on: private memory and
- * shared memory, of guest_memfds and of the host, in protected and in ordinary
- * VMs.  How far an attempt gets, and what it says.
+ * A guest does not fault on prefaulted memory: private and shared memory, of
+ * guest_memfds and of the host, in protected and ordinary VMs.  Also checks how
+ * far a call gets, and what it returns.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -45,7 +45,7 @@ static void prefault(uint64_t gpa, uint64_t len)
 	}
 }
 
-/* An attempt that fails and gets nowhere. */
+/* The call must fail without any progress. */
 static void prefault_fails(uint64_t gpa, uint64_t len, int err)
 {
 	uint64_t left_gpa = gpa, left = len;
@@ -67,7 +67,7 @@ static void assert_no_faults(size_t len)
 	ASSERT_EQ(gmem_faults_taken(vcpu), taken);
 }
 
-/* Let the guest touch what it needs besides: code, stack, page tables. */
+/* Let the guest fault in what else it needs: code, stack, page tables. */
 static void warm_up(void)
 {
 	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, GPA + size, SLOT + 1,
@@ -101,7 +101,7 @@ static const char *test_errnos(void)
 	ASSERT_ERRNO(ioctl(vm->fd, KVM_PRE_FAULT_MEMORY, &range), GMEM_ENOTTY_VM);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 
-	/* The padding is not looked at. */
+	/* The padding is ignored. */
 	memset(&range, 0xff, sizeof(range));
 	range.gpa = GPA;
 	range.size = page_size;
@@ -114,7 +114,7 @@ static const char *test_errnos(void)
 	return NULL;
 }
 
-/* Any progress is success; the next call tells what is wrong with the rest. */
+/* Partial progress is success; the next call returns the error. */
 static const char *test_partial(void)
 {
 	uint64_t gpa = GPA + page_size, len = 4 * size;
@@ -128,7 +128,7 @@ static const char *test_partial(void)
 	prefault_fails(gpa, len, ENOENT);
 	ASSERT_EQ(gmem_allocated(fd), size - page_size);
 
-	/* Again, over what is there already. */
+	/* Prefault again, over pages that are already mapped. */
 	prefault(GPA, size);
 	prefault(GPA, size);
 	ASSERT_EQ(gmem_allocated(fd), size);
@@ -210,7 +210,7 @@ static const char *test_private(void)
 	return NULL;
 }
 
-/* The attribute decides which of the two memories is mapped. */
+/* The attribute decides whether private or shared memory is mapped. */
 static const char *test_mixed(void)
 {
 	int fd;
@@ -224,7 +224,7 @@ static const char *test_mixed(void)
 	warm_up();
 	assert_no_faults(size);
 
-	/* Private, with nothing to show for it. */
+	/* Private gfns without private memory. */
 	vm_make_private(vm, GPA + 2 * size, page_size);
 	prefault_fails(GPA + 2 * size, page_size, EFAULT);
 	close(fd);
@@ -234,7 +234,7 @@ static const char *test_mixed(void)
 	return NULL;
 }
 
-/* An exit that is not completed yet is no business of other ioctls. */
+/* Prefaulting must not affect an exit that is not completed yet. */
 static const char *test_pending_exit(void)
 {
 	uint64_t gpa = GPA + size;
@@ -268,7 +268,7 @@ static void *slot_thread(void *arg)
 	return NULL;
 }
 
-/* A slot that comes and goes: there, not there, or in between. */
+/* Race with deleting and creating the slot: success, ENOENT or EAGAIN. */
 static const char *test_slot_race(void)
 {
 	int nr[3] = { }, fd, i;
@@ -298,7 +298,7 @@ static const char *test_slot_race(void)
 	return NULL;
 }
 
-/* The MMU that shadows guest page tables has no guest physical faults. */
+/* Shadow paging has no guest physical faults to prefault. */
 static const char *test_unsupported(void)
 {
 	int fd;

@@ -2,9 +2,9 @@
 /*
  * guest_memfd_private_test: private memory of software-protected VMs
  *
- * Their capabilities, the attributes of gfns, slots that have private memory in
- * a guest_memfd beside shared memory at userspace_addr, and what a guest meets
- * where there is no private memory.
+ * Checks capabilities, the attributes of gfns, slots with private memory in a
+ * guest_memfd and shared memory at userspace_addr, and guest accesses to
+ * private gfns without private memory.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -26,7 +26,7 @@
 #define LARGE_GPA	0x100000000ul
 #define LARGE_SIZE	0x4000000000ul
 
-/* A protected VM with a dual-backed slot: mem is its shared side. */
+/* A protected VM with a dual-backed slot; mem is its shared memory. */
 static int start(void)
 {
 	return start_vm_with_slot(true, 0);
@@ -113,7 +113,7 @@ static const char *test_ordinary_vm(void)
 	return NULL;
 }
 
-/* One gfn has two memories, and each keeps its content. */
+/* A gfn has private and shared memory, and each keeps its contents. */
 static const char *test_dual_backed(void)
 {
 	int fd = start();
@@ -136,7 +136,7 @@ static const char *test_dual_backed(void)
 	vm_make_private(vm, GPA, size);
 	assert_guest_sees(vcpu, GPA, size, 2);
 
-	/* Holes are for the private side, munmap for the shared one. */
+	/* MADV_DONTNEED does not free private memory, punching does. */
 	ASSERT_OK(madvise(mem, size, MADV_DONTNEED));
 	assert_guest_sees(vcpu, GPA, size, 2);
 	gmem_punch(fd, 0, size);
@@ -145,7 +145,7 @@ static const char *test_dual_backed(void)
 	return NULL;
 }
 
-/* Host memory in 2M pages, of which single pages become private. */
+/* Single pages of 2M host pages become private. */
 static const char *test_huge_shared(void)
 {
 	uint64_t gpa = SZ_4M, page;
@@ -181,7 +181,7 @@ static const char *test_huge_shared(void)
 
 static bool stop_converting;
 
-/* Convert all of the large slot but its first page, all the time. */
+/* Keep converting all of the large slot but its first page. */
 static void *convert_thread(void *arg)
 {
 	while (!READ_ONCE(stop_converting)) {
@@ -192,8 +192,8 @@ static void *convert_thread(void *arg)
 }
 
 /*
- * Conversions keep out those who use the range, and nobody else.  That of a large
- * slot, mapped or not, takes some time; a fault beside it need not wait.
+ * A conversion blocks only faults on its range.  Converting a large slot,
+ * mapped or not, takes some time; faults on other gfns need not wait.
  */
 static const char *test_conversions_elsewhere(void)
 {
@@ -234,7 +234,7 @@ static const char *test_no_private_memory(void)
 {
 	int fd = start();
 
-	/* No slot: MMIO once it is shared. */
+	/* No slot: MMIO once the gfn is shared. */
 	vm_make_private(vm, GPA, 2 * size);
 	expect_private_fault(GPA + size);
 	vcpu_run_expect_private_fault(vcpu, GPA + size);
@@ -242,7 +242,7 @@ static const char *test_no_private_memory(void)
 	gmem_expect_mmio_read(vcpu, GPA + size, 8);
 	ASSERT_EQ(gmem_guest_finish(vcpu), 8ul);
 
-	/* A slot that is deleted, used until a moment ago. */
+	/* A deleted slot that has been in use. */
 	gmem_guest_fill(vcpu, GPA, size, 1);
 	delete_slot();
 	expect_private_fault(GPA);
@@ -260,7 +260,7 @@ static const char *test_no_private_memory(void)
 	return NULL;
 }
 
-/* Code in private memory, which goes and comes back. */
+/* Code in private memory, whose slot is deleted and created again. */
 static const char *test_fetch(void)
 {
 	int fd = start();
@@ -281,7 +281,7 @@ static const char *test_fetch(void)
 	return NULL;
 }
 
-/* KVM remembers where MMIO is, but not beyond a change of the memslots. */
+/* KVM caches MMIO gfns, but not across changes of memslots. */
 static const char *test_mmio_becomes_private(void)
 {
 	int fd = start();
@@ -323,7 +323,7 @@ static void *convert_for_ever(void *arg)
 	return NULL;
 }
 
-/* vCPUs that are born meanwhile see what the others see. */
+/* vCPUs created during conversions see the same memory as the others. */
 static const char *test_new_vcpus(void)
 {
 	struct kvm_vcpu *other;
@@ -348,7 +348,7 @@ static const char *test_new_vcpus(void)
 	return NULL;
 }
 
-/* Attributes belong to the gfn: slots come and go over them. */
+/* Attributes belong to gfns, and persist when slots are deleted and created. */
 static const char *test_attributes_and_slots(void)
 {
 	size_t half = size / 2;
@@ -370,7 +370,7 @@ static const char *test_attributes_and_slots(void)
 	assert_guest_sees_zero(vcpu, GPA, page_size);
 	TEST_ASSERT(gmem_guest_read(vcpu, GPA + page_size), "Private data is gone");
 
-	/* The same gfns show other pages of the file, still as private ones. */
+	/* The same gfns map other pages of the file, and are still private. */
 	delete_slot();
 	set_slot(SLOT + 1, GPA, -1, 0, 0);
 	set_slot(SLOT, GPA, fd, half, half);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_reference_test: who else may hold a page that becomes private
+ * guest_memfd_reference_test: references to pages that become private
  *
- * Every way in which a process gets hold of a shared page: either it prevents
- * the conversion, or it is of no use afterwards.  A conversion that succeeded
- * means that nobody but the guest reads or writes the page.
+ * For every way in which a process can reference a shared page: the reference
+ * either prevents the conversion, or gives no access afterwards.  After a
+ * successful conversion only the guest can read or write the page.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -65,7 +65,7 @@ static const char *test_vmsplice(void)
 	ASSERT_EQ(read(fds[0], buf, page_size), (ssize_t)page_size);
 	assert_unused(fd);
 
-	/* Private pages do not get into a pipe. */
+	/* Private pages cannot be added to a pipe. */
 	ASSERT_ERRNO(vmsplice(fds[1], &iov, 1, 0), EFAULT);
 	close(fds[0]);
 	close(fds[1]);
@@ -88,7 +88,7 @@ static const char *test_io_uring(void)
 	fd = start();
 	iov.iov_base = mem + 3 * page_size;
 	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)) {
-		/* Long-term pins of file pages may be refused: safe as well. */
+		/* Refusing long-term pins of file pages is safe as well. */
 		TEST_ASSERT(errno == EOPNOTSUPP || errno == EFAULT,
 			    "Cannot register a buffer, errno %d", errno);
 		errno = 0;
@@ -105,7 +105,7 @@ static const char *test_io_uring(void)
 	return NULL;
 }
 
-/* O_DIRECT I/O in flight is hard to arrange; into private pages it fails. */
+/* O_DIRECT I/O in flight is hard to arrange; to private pages it must fail. */
 static const char *test_direct_io(void)
 {
 	int fd = start(), file, plain = ASSERT_OK(open("/proc/self/exe", O_RDONLY));
@@ -131,7 +131,7 @@ static const char *test_direct_io(void)
 	return NULL;
 }
 
-/* Ask a child to do its work, and wait until it has. */
+/* Let the child do its next step, and wait until it is done. */
 static void child_step(int sock)
 {
 	char c = 0;
@@ -150,7 +150,7 @@ static void child_wait(int sock, bool done)
 		_exit(0);
 }
 
-/* Start @child with a socket to the parent: its end here. */
+/* Start @child with a socket to the parent; returns the parent's end. */
 static int start_child(void (*child)(int sock), pid_t *pid)
 {
 	int socks[2];
@@ -179,7 +179,7 @@ static void end_child(int sock, pid_t pid)
 static uint8_t *child_mem;
 static int child_fd;
 
-/* Has the memory mapped and touched; after a step it must have lost it. */
+/* The child has touched its mapping, and must lose access by the conversion. */
 static void child_loses_memory(int sock)
 {
 	if (!child_mem)
@@ -229,7 +229,7 @@ static const char *test_second_process(void)
 	return NULL;
 }
 
-/* Another mapping, and in another process another one still. */
+/* A second mapping, also inherited by another process. */
 static const char *test_second_mapping(void)
 {
 	int fd = start();
@@ -246,7 +246,7 @@ static const char *test_second_mapping(void)
 	return NULL;
 }
 
-/* All that another process may do to the mapping of this one. */
+/* Access the mapping of process @pid from another process. */
 static int foreign_access(pid_t pid, bool write, void *buf)
 {
 	struct iovec local = { buf, 64 }, remote = { mem, 64 };
@@ -310,7 +310,7 @@ static void *touch_thread(void *arg)
 	return NULL;
 }
 
-/* Who touches pages waits for the conversion, and is not in its way. */
+/* Faults wait for a conversion, and rarely make it fail. */
 static const char *test_touch(void)
 {
 	int fd = start(), i, total = 0;
@@ -349,7 +349,7 @@ static void *copy_thread(void *arg)
 	return NULL;
 }
 
-/* References that come and go do not prevent a conversion for long. */
+/* Transient references do not prevent a conversion for long. */
 static const char *test_transient(void)
 {
 	int fd = start(), i, tries, total = 0;
@@ -373,7 +373,7 @@ static const char *test_transient(void)
 	return NULL;
 }
 
-/* What a process does to its own mapping only touches page tables. */
+/* Operations on a process's own mapping only affect page tables. */
 static const char *test_own_mapping(void)
 {
 	int fd = start();

@@ -2,11 +2,11 @@
 /*
  * guest_memfd_storm_test: conversions under running vCPUs, for a given time
  *
- * vCPUs fill their pages and check every byte while threads of the host convert
- * random ranges back and forth.  The guest must not notice.  The host looks at
- * everything all the time: what it can read has to be the owner's, and what was
- * made private it cannot read.  Some pages are the host's to write; there the
- * guest looks.
+ * vCPUs fill their pages and check every byte while host threads convert random
+ * ranges back and forth.  The guest must not notice.  The host reads all pages
+ * all the time: readable pages must have the data of their owner, and private
+ * pages must not be readable.  Some pages are written by the host and checked
+ * by the guest.
  *
  * Options: -t SECONDS per storm (default 2), -r NAME of a storm
  *
@@ -58,7 +58,7 @@ static struct kvm_vcpu *vcpus[MAX_VCPUS];
 static int fd;
 static unsigned long nr_again, nr_pages_seen;
 
-/* For the guest. */
+/* Synced to the guest. */
 static uint64_t nr_vcpus;
 static bool old_allowed, zero_allowed;
 
@@ -107,7 +107,7 @@ static void guest_code(uint64_t id)
 				gmem_store(&p[i], token);
 			guest_check(p, token);
 		}
-		/* What was written before all those conversions. */
+		/* Check all pages again, after more conversions. */
 		for (page = id - 1; page < NR_PAGES; page += nr_vcpus)
 			if (!is_host_page(page))
 				guest_check((uint64_t *)(GPA + page * page_size), token);
@@ -117,7 +117,7 @@ static void guest_code(uint64_t id)
 
 static __thread int nr_runs;
 
-/* Every now and then, before a vCPU runs. */
+/* Prefault before every fourth KVM_RUN of a vCPU. */
 static void prefault(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pre_fault_memory range = { .gpa = GPA, .size = size };
@@ -154,7 +154,7 @@ static int convert(uint64_t first, uint64_t nr, bool private, bool by_gfn)
 	return __gmem_set_attributes(fd, first * page_size, nr * page_size, attrs, NULL);
 }
 
-/* What is private, the process does not have; it has what is to become shared. */
+/* Private memory is unmapped, and mapped again before it becomes shared. */
 static void unmap(uint64_t first, uint64_t nr)
 {
 	ASSERT_OK(munmap(mem + first * page_size, nr * page_size));
@@ -166,7 +166,7 @@ static void map_again(uint64_t first, uint64_t nr)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 }
 
-/* Each thread has a part of the file, of which it knows the state. */
+/* Each thread converts its own part of the file, so that it knows the state. */
 static void *convert_thread(void *arg)
 {
 	unsigned int seed = (uintptr_t)arg * 7919;
@@ -177,7 +177,7 @@ static void *convert_thread(void *arg)
 	while (!gmem_stress_stopped()) {
 		first = base + rand_r(&seed) % HALF_PAGES;
 		nr = 1 + rand_r(&seed) % (base + HALF_PAGES - first);
-		/* Without a pause such faults would only ever be repeated. */
+		/* Without a pause, faults would be retried again and again. */
 		if (storm->dual)
 			usleep(200);
 		private = rand_r(&seed) % 2;
@@ -193,7 +193,10 @@ static void *convert_thread(void *arg)
 		}
 		if (storm->unmap && private)
 			unmap(first, nr);
-		/* By gfn while the slot is away does nothing to the file. */
+		/*
+		 * While the slot is deleted, conversions by gfn do not affect
+		 * the file.
+		 */
 		for (i = first; !storm->dual && !storm->delete && i < first + nr; i++)
 			TEST_ASSERT(try_copy(page, (void *)mem + i * page_size) == !private,
 				    "Page %lu is %s", i, private ? "shared" : "private");
@@ -281,7 +284,7 @@ static void run_storm(const void *one)
 		gmem_stress_add_vcpu(vcpus[i]);
 	for (i = 0; i < NR_CONVERTERS; i++)
 		gmem_stress_add_thread(convert_thread, (void *)i);
-	/* There are mappings that come and go under a thread that looks. */
+	/* look_thread() cannot cope with mappings that come and go. */
 	if (storm->unmap)
 		nr_pages_seen = 1;
 	else
