@@ -2,9 +2,9 @@
 /*
  * guest_memfd_hidden_access_test: I/O and debugging
  *
- * With GUEST_MEMFD_FLAG_NO_DIRECT_MAP nobody gets hold of a page by its address
- * in a process: whatever would keep a reference to it fails with a clear errno
- * and changes nothing.  What copies through the mapping works.
+ * With GUEST_MEMFD_FLAG_NO_DIRECT_MAP, no reference to a page can be taken
+ * through a mapping: operations that need one fail with a defined errno and
+ * change nothing.  Operations that copy through the mapping work.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 
 static int fd;
 
-/* A child that has the memory mapped and waits to be looked at. */
+/* A child that has the memory mapped and stops to be traced. */
 static pid_t stopped_child(void)
 {
 	pid_t pid = ASSERT_OK(fork());
@@ -96,7 +96,7 @@ static const char *test_process_vm(void)
 	ASSERT_ERRNO(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), EFAULT);
 	TEST_ASSERT(gmem_is_zero(buf, size), "Data from a failed read");
 
-	/* The local side is only copied to and from. */
+	/* The local side is accessed by ordinary copies, which work. */
 	gmem_fill(buf, size, 1);
 	ASSERT_EQ(process_vm_readv(getpid(), &remote, 1, &local, 1, 0), (ssize_t)size);
 	assert_host_sees(mem, size, 1);
@@ -131,7 +131,7 @@ static const char *test_direct_io(void)
 	assert_host_sees(mem, size, 1);
 	close(direct);
 
-	/* Through the page cache there is no need for a reference. */
+	/* Buffered I/O needs no page reference. */
 	ASSERT_EQ(pwrite(loop, mem, size, 0), (ssize_t)size);
 	ASSERT_EQ(pread(loop, buf, size, 0), (ssize_t)size);
 	assert_host_sees(buf, size, 1);
@@ -155,7 +155,7 @@ static const char *test_pipes(void)
 	iov = (struct iovec){ mem, size };
 	ASSERT_ERRNO(vmsplice(p[1], &iov, 1, 0), EFAULT);
 	ASSERT_ERRNO(vmsplice(p[1], &iov, 1, SPLICE_F_GIFT), EFAULT);
-	/* Nor are they to be had from the file. */
+	/* Nor can pages be spliced from the file. */
 	ASSERT_ERRNO(splice(fd, NULL, p[1], NULL, size, 0), EINVAL);
 
 	ASSERT_EQ(write(p[1], mem, size), (ssize_t)size);
@@ -166,7 +166,7 @@ static const char *test_pipes(void)
 	ASSERT_EQ(read(p[0], mem, size), (ssize_t)size);
 	assert_host_sees(mem, size, 1);
 
-	/* From a pipe vmsplice() copies. */
+	/* From a pipe to memory, vmsplice() copies. */
 	memset(mem, 0, page_size);
 	ASSERT_EQ(write(p[1], buf, page_size), (ssize_t)page_size);
 	iov.iov_len = page_size;
@@ -213,7 +213,7 @@ static const char *test_zerocopy_send(void)
 		errno = 0;
 		return "no sockets with SO_ZEROCOPY";
 	}
-	/* Without a way to the loopback device this shows nothing. */
+	/* Without a working loopback device, the test would prove nothing. */
 	iov = (struct iovec){ &to, sizeof(to) };
 	msg.msg_iov = &iov;
 	if (sendmsg(sock, &msg, 0) < 0) {
@@ -235,7 +235,7 @@ static long do_futex(int op, uint32_t val)
 	return syscall(SYS_futex, mem, op, val, &timeout, NULL, 0);
 }
 
-/* A shared futex is found by its page, a private one by its address. */
+/* A shared futex is keyed by its page, a private one by its address. */
 static const char *test_futex(void)
 {
 	uint32_t val;

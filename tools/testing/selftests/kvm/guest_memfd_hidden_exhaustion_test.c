@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_hidden_exhaustion_test: no memory that could leave the direct map
+ * guest_memfd_hidden_exhaustion_test: no memory left for hidden files
  *
- * Memory outside the direct map comes in blocks of 2 MiB.  If there is none left,
- * because all memory is in use, because a page of every block is, or because the
- * policy of the file allows one node only, everybody is told so at once: a call
- * by its errno, the guest by an exit, and the host's touch by SIGBUS.  Nobody is
- * killed for it, and nobody waits for memory that does not come.
+ * Memory is taken out of the direct map in blocks of 2 MiB.  If no block is
+ * free, because all memory is in use, because a page of every block is in use,
+ * or because the policy of the file allows only one node, an access must fail
+ * at once: a system call with an errno, the guest with an exit, and the host
+ * with SIGBUS.  It must neither trigger the OOM killer nor wait for memory.
  *
  * Machine: -n -m 1G
  * Kernel: normal
@@ -30,7 +30,7 @@
 
 static uint64_t total;
 
-/* A file as large as all memory, in SLOT.  The host maps it at map. */
+/* A file as large as all memory, bound to SLOT and mapped at map. */
 static uint8_t *map;
 static int fd;
 
@@ -52,15 +52,15 @@ static void stop(void)
 	kvm_vm_free(vm);
 }
 
-/* In a process that does not hang for ever, and that others outlive. */
+/* Run in a child with a timeout, so that the test can report its death. */
 static void touch_in_vain(void *arg)
 {
 	int zero = ASSERT_OK(open("/dev/zero", O_RDONLY));
 	uint8_t *last = map + total - page_size;
 
 	alarm(MAX_SECONDS);
-	TEST_ASSERT(!gmem_try_read(last, NULL), "A page that cannot be had was read");
-	TEST_ASSERT(!gmem_try_write(last, 1), "A page that cannot be had was written");
+	TEST_ASSERT(!gmem_try_read(last, NULL), "Read a page that cannot be allocated");
+	TEST_ASSERT(!gmem_try_write(last, 1), "Wrote a page that cannot be allocated");
 	ASSERT_ERRNO(read(zero, last, page_size), EFAULT);
 	ASSERT_ERRNO(pwrite(fd, &zero, sizeof(zero), total - page_size), ENOMEM);
 	ASSERT_ERRNO(__gmem_fallocate(fd, total - page_size, page_size), ENOMEM);
@@ -68,8 +68,8 @@ static void touch_in_vain(void *arg)
 }
 
 /*
- * Take all that can be had, which may be more after a while: free pages are in
- * many places.  The last page of the file is for the test.
+ * Allocate all but the last page of the file, which is left for the test.
+ * Retry while that helps: more memory may become available after a while.
  */
 static void allocate_all(void)
 {
@@ -82,7 +82,7 @@ static void allocate_all(void)
 	} while (gmem_allocated(fd) > before);
 }
 
-/* The last page of the file cannot be had; all are told, and none is killed. */
+/* The last page cannot be allocated: accesses fail, and no task is killed. */
 static void assert_exhausted(void)
 {
 	uint64_t kills = gmem_vmstat("oom_kill");
@@ -94,7 +94,7 @@ static void assert_exhausted(void)
 	ASSERT_EQ(gmem_vmstat("oom_kill"), kills);
 }
 
-/* There is memory again: the guest goes on, and the host sees what it wrote. */
+/* Memory is available again: the guest continues, the host sees its write. */
 static void assert_available(void)
 {
 	gmem_guest_finish(vcpu);
@@ -111,7 +111,7 @@ static const char *test_no_memory(void)
 	return NULL;
 }
 
-/* The page that cannot be had is one of an ordinary slot on the host's mapping. */
+/* An ordinary slot on a mapping whose page cannot be allocated. */
 static const char *test_ordinary_slot(void)
 {
 	uint64_t gpa;
@@ -132,8 +132,8 @@ static const char *test_ordinary_slot(void)
 }
 
 /*
- * Take as much memory as can be had without trouble, and give it back but for a
- * page of every block.  Such pages cannot be moved.
+ * Allocate most of the available memory, then free all but one page of every
+ * block.  These pages cannot be migrated.
  */
 static int fragment_memory(uint64_t *held)
 {
@@ -144,7 +144,7 @@ static int fragment_memory(uint64_t *held)
 	uint64_t off, from = 0;
 	uint8_t *pages;
 
-	/* A mapping has to be there to be looked at. */
+	/* Pages must be mapped to be found in pagemap. */
 	pages = gmem_mmap(holder, 0, len);
 	for (off = 0; off < len; off += page_size)
 		READ_ONCE(pages[off]);
@@ -177,7 +177,7 @@ static const char *test_fragmentation(void)
 	TEST_ASSERT(held && held < total / 64, "0x%lx bytes are held", held);
 	TEST_ASSERT(gmem_meminfo("MemFree") * SZ_1K > total / 2, "Little memory is free");
 	assert_exhausted();
-	/* There are blocks that the file had no page of. */
+	/* Only blocks without a page of the holder could be allocated. */
 	TEST_ASSERT(gmem_allocated(fd) < total / 2, "Memory is not fragmented");
 	close(holder);
 	assert_available();
@@ -185,7 +185,7 @@ static const char *test_fragmentation(void)
 	return NULL;
 }
 
-/* Others that are bound to the node have memory to go on. */
+/* Other tasks that are bound to the node must still get memory. */
 static void bystander(void *arg)
 {
 	unsigned long nodes = 1ul << 1;
@@ -208,14 +208,14 @@ static const char *test_policy(void)
 	TEST_ASSERT(gmem_allocated(fd) < total * 3 / 4, "0x%lx bytes of one node",
 		    gmem_allocated(fd));
 	gmem_in_child(bystander, NULL);
-	/* What the node lacks the other one has. */
+	/* The other node still has memory. */
 	ASSERT_OK(gmem_mbind(map + total - page_size, page_size, MPOL_BIND, 1ul << 0));
 	assert_available();
 	stop();
 	return NULL;
 }
 
-/* On a CPU of node 0, out of those that the test may use. */
+/* Run on the CPUs of node 0 that the test may use. */
 static void run_on_node0(void)
 {
 	cpu_set_t all, cpu;
@@ -233,7 +233,7 @@ static void run_on_node0(void)
 	ASSERT_OK(sched_setaffinity(0, sizeof(cpu), &cpu));
 }
 
-/* Free pages of another node are no reason not to use the nearest. */
+/* Free hidden pages of another node must not win over the nearest node. */
 static const char *test_nearest_node(void)
 {
 	const char *skip = gmem_trace_start();

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_hidden_kernel_test: what the kernel itself can see
+ * guest_memfd_hidden_kernel_test: hidden memory and the kernel itself
  *
- * The direct map has nothing for the pages of a file with
- * GUEST_MEMFD_FLAG_NO_DIRECT_MAP, from the first access to the last, and what
- * reads or saves all memory has to do without them: /proc/kcore, which is also
- * how this is seen, and hibernation.  A memory error there is one like any other.
+ * The pages of a file with GUEST_MEMFD_FLAG_NO_DIRECT_MAP are not in the direct
+ * map from the first access until they are freed.  Code that reads or saves all
+ * memory must cope with that: /proc/kcore, which the test also uses to read
+ * memory, and hibernation, which is refused.  Memory errors are handled as in
+ * any other memory.
  *
  * Each poisoned page is lost to the machine until it reboots.
  *
@@ -37,7 +38,7 @@ static void start(bool protected)
 	assert_host_sees(mem, size, 1);
 }
 
-/* Somebody else's memory may be there by now; what was in the file is not. */
+/* The pages may be in use again, but must not have the file's contents. */
 static void assert_kcore_lacks(uint64_t seed)
 {
 	uint8_t *buf = gmem_anonymous(page_size), *want = gmem_anonymous(size);
@@ -65,7 +66,7 @@ static void assert_kcore_is_zero(void)
 	ASSERT_OK(munmap(buf, page_size));
 }
 
-/* Why one cannot look into memory here; or that one sees what is to be seen. */
+/* Why memory cannot be read through /proc/kcore; NULL if reading works. */
 static const char *cannot_look(void)
 {
 	const char *skip = geteuid() ? "not root" : gmem_kcore_missing();
@@ -115,7 +116,7 @@ static const char *test_hidden(void)
 	assert_kcore_is_zero();
 	assert_guest_sees(vcpu, GPA, size, 2);
 
-	/* Freed one after the other, the pages lose their content first. */
+	/* Pages are cleared before they are freed. */
 	gmem_punch(fd, 0, size / 2);
 	assert_kcore_lacks(2);
 	stop_vm(fd);
@@ -167,7 +168,7 @@ static bool state_has_disk(void)
 	return found;
 }
 
-/* Memory that is kept for later files is given back, the last of it by a worker. */
+/* The reserve for later files is freed, the last of it by a worker. */
 static void wait_for_hibernation(void)
 {
 	int i;
@@ -186,7 +187,7 @@ static const char *test_hibernation(void)
 		return "the kernel cannot hibernate";
 	}
 	start(false);
-	/* If it is not refused here it must not be tried either. */
+	/* Do not try to hibernate unless that will be refused. */
 	TEST_ASSERT(no_hibernation(), "One can hibernate");
 	TEST_ASSERT(!state_has_disk(), "'disk' is among the states");
 	ASSERT_EQ(gmem_write_file("/sys/power/state", "disk"), EPERM);
@@ -201,8 +202,8 @@ static const char *test_hibernation(void)
 #define SNAPSHOT	"/dev/snapshot"
 
 /*
- * A process that is about to save the memory, and has been allowed to: no file of
- * that kind may come before it is done, as none may be there when it begins.
+ * While a process may save all memory through /dev/snapshot, no hidden file can
+ * be created.  While there is a hidden file, /dev/snapshot cannot be opened.
  */
 static const char *test_snapshot(void)
 {
@@ -219,7 +220,7 @@ static const char *test_snapshot(void)
 	ASSERT_ERRNO(__vm_create_guest_memfd(vm, size, GUEST_MEMFD_FLAG_NO_DIRECT_MAP), EBUSY);
 	fd = start_filled(GMEM_SHARED);
 	stop_filled(fd, NULL);
-	/* Refusing must not leave anything that is in the way of the image. */
+	/* Refused calls must not leave anything that prevents hibernation. */
 	TEST_ASSERT(!no_hibernation(), "One cannot hibernate any more");
 	close(snapshot);
 
@@ -233,7 +234,7 @@ static const char *test_snapshot(void)
 	return NULL;
 }
 
-/* Page 1 is not to be reached, its neighbours are as they were. */
+/* Page 1 is inaccessible, page 0 is unchanged. */
 static void assert_page_is_poisoned(uint8_t *map)
 {
 	TEST_ASSERT(!gmem_try_read(map + page_size, NULL), "The host can read the page");
@@ -263,7 +264,7 @@ static const char *test_poison(void)
 	ASSERT_OK(munmap(fresh, size));
 	ASSERT_EQ(gmem_allocated(fd), size);
 
-	/* A good page takes its place. */
+	/* Punching a hole replaces it with a good page. */
 	gmem_punch(fd, page_size, page_size);
 	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
 	gmem_guest_fill(vcpu, GPA, size, 2);
@@ -271,7 +272,7 @@ static const char *test_poison(void)
 	TEST_ASSERT(gmem_traced_pfn(GPA + page_size) != bad, "The bad page is back");
 	stop_vm(fd);
 
-	/* Nor does any other file get it, nor the page allocator. */
+	/* Neither another file nor the page allocator may get the bad page. */
 	for (i = 0; i < 20; i++) {
 		gmem_drop_caches();
 		start(false);
@@ -283,7 +284,7 @@ static const char *test_poison(void)
 	return NULL;
 }
 
-/* The file is closed with the page in it, private or not. */
+/* Close the file while it has a poisoned private page. */
 static const char *test_close_with_poison(void)
 {
 	const char *skip = gmem_cannot_corrupt();
@@ -310,7 +311,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_control),
 	GMEM_TEST(test_hidden),
 	GMEM_TEST_PROTECTED(test_hidden_while_private),
-	/* What is poisoned stays hidden, and hibernation impossible. */
+	/* Come first: poisoned pages stay hidden and prevent hibernation. */
 	GMEM_TEST(test_hibernation),
 	GMEM_TEST(test_snapshot),
 	GMEM_TEST(test_poison),

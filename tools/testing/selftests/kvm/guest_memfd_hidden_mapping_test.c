@@ -2,9 +2,9 @@
 /*
  * guest_memfd_hidden_mapping_test: mappings of hidden memory
  *
- * With GUEST_MEMFD_FLAG_NO_DIRECT_MAP a host mapping has page frames, not pages.
- * System calls and files of procfs that concern mappings cope with that, and
- * none of them shows or changes the content: not a core dump either.
+ * With GUEST_MEMFD_FLAG_NO_DIRECT_MAP, host mappings are VM_PFNMAP.  System
+ * calls and procfs files that deal with mappings must cope with that, and must
+ * neither disclose nor change the contents.  Core dumps must not contain them.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -48,7 +48,7 @@ static const char *test_mlock(void)
 	return stop_filled(fd, NULL);
 }
 
-/* Advice that needs the pages fails, and none has an effect on the data. */
+/* Advice that needs struct pages fails, and none affects the data. */
 static const char *test_madvise(void)
 {
 	static const struct {
@@ -66,7 +66,7 @@ static const char *test_madvise(void)
 
 	fd = start_hidden();
 	for (i = 0; i < ARRAY_SIZE(advices); i++) {
-		/* A kernel without it does not even know the number. */
+		/* Skip advice that the kernel does not know. */
 		if (madvise(mem, 0, advices[i].advice))
 			continue;
 		errno = 0;
@@ -77,7 +77,7 @@ static const char *test_madvise(void)
 			    advices[i].advice, err, advices[i].err);
 		assert_host_sees(mem, size, 1);
 	}
-	/* These may mean something to the kernel or not. */
+	/* These may or may not be supported. */
 	madvise(mem, size, MADV_WILLNEED);
 	madvise(mem, size, MADV_MERGEABLE);
 	madvise(mem, size, MADV_UNMERGEABLE);
@@ -173,14 +173,14 @@ static const char *test_fork(void)
 	fd = start_hidden();
 	for (i = 0; i < 4; i++)
 		gmem_in_child(child_uses_mapping, NULL);
-	/* Nothing of the mapping is in the child's page tables. */
+	/* MADV_DOFORK reverts MADV_DONTFORK. */
 	ASSERT_OK(madvise(mem, size, MADV_DONTFORK));
 	ASSERT_OK(madvise(mem, size, MADV_DOFORK));
 	gmem_in_child(child_uses_mapping, NULL);
 	return stop_filled(fd, NULL);
 }
 
-/* Read @path to its end: how much there was, or 0. */
+/* Read @path to its end; returns the number of bytes, 0 on failure. */
 static size_t read_all(const char *path)
 {
 	int file = open(path, O_RDONLY);
@@ -214,7 +214,7 @@ static const char *test_procfs(void)
 	return stop_filled(fd, NULL);
 }
 
-/* For as long as this is open the kernel looks for build IDs of what is mapped. */
+/* While this is open, the kernel looks for build IDs of new mappings. */
 static int open_build_ids(void)
 {
 	struct perf_event_attr attr = {
@@ -261,13 +261,13 @@ static void child_crash(void)
 	uint8_t *ordinary = gmem_anonymous(size);
 
 	setrlimit(RLIMIT_CORE, &limit);
-	/* All there is: private, shared, with and without a file. */
+	/* All mappings: private and shared, with and without a file. */
 	gmem_write_file("/proc/self/coredump_filter", "0x7f");
 	gmem_fill(ordinary, size, 7);
 	abort();
 }
 
-/* How many of its pages with the pattern @seed the core dump has. */
+/* Count the pages of the core dump that have pattern @seed. */
 static int count_in_core(uint64_t seed)
 {
 	int file = ASSERT_OK(open(CORE_FILE, O_RDONLY)), nr = 0, i;
@@ -283,7 +283,7 @@ static int count_in_core(uint64_t seed)
 	return nr;
 }
 
-/* Let a child crash with the memory mapped, and look at what it leaves. */
+/* Let a child crash with the memory mapped, and check its core dump. */
 static const char *dump_core(void)
 {
 	const char *skip = NULL;

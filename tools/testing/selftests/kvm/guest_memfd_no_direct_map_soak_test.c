@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_no_direct_map_soak_test: a thousand files outside the direct map
+ * guest_memfd_no_direct_map_soak_test: a thousand hidden files
  *
- * Threads with a VM each create, populate, convert, punch and free files of many
- * sizes, several of them at a time, so that files share the large blocks that
- * their memory comes from.  All memory has to be zero when it is new and to keep
- * what was written.  At the end the direct map must not have been split to small
- * pages, and the memory has to be back.
+ * Several threads, each with a VM, create, populate, convert, punch and free
+ * files of many sizes.  Each has several files at a time, so that files share
+ * the large blocks that their memory comes from.  New memory must be zero, and
+ * must keep what is written to it.  At the end the direct map must not have
+ * been split to small pages, and all memory must be free again.
  *
- * What looks at, or writes to, all free memory must not meet any of it.
+ * Debugging options that check or poison free memory must not touch hidden
+ * pages.
  *
  * Timeout: 300
  * Append: debug: page_poison=1
@@ -27,12 +28,12 @@
 #define NR_ALIVE	8
 #define SLOT		5
 
-/* The debug kernel takes several times as long for each. */
+/* The debug kernel is several times slower. */
 #define NR_FILES	1000
 #define NR_FILES_DEBUG	150
 #define NR_WARM_UP	20
 
-/* A file, and what its thread knows to be in it. */
+/* A file and its expected contents. */
 struct file {
 	int fd;
 	uint8_t *mem;
@@ -78,7 +79,7 @@ static void show_file(struct worker *w, struct file *f, bool show)
 				   show ? f->size : 0, show ? f->mem : NULL, f->fd, 0);
 }
 
-/* One page of the guest's, and the neighbours that it has left alone. */
+/* Let the guest check and write a page, and convert the file back and forth. */
 static void guest_use(struct worker *w, struct file *f)
 {
 	size_t page = pick(w, f->size / page_size) * page_size;
@@ -171,7 +172,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* VMs first: what the library needs for creating them is not made for threads. */
+/* Create all VMs first: VM creation in the library is not thread-safe. */
 static void run_workers(unsigned long files)
 {
 	struct worker *w;
@@ -228,7 +229,7 @@ int main(int argc, char *argv[])
 	ksft_set_plan(4);
 	splits = gmem_vmstat("direct_map_level2_splits");
 	small = gmem_meminfo("DirectMap4k");
-	/* What the kernel allocates once and keeps. */
+	/* Warm up what the kernel allocates once and keeps. */
 	run_workers(NR_WARM_UP);
 	gmem_drop_caches();
 	free = gmem_meminfo("MemFree");
@@ -240,8 +241,9 @@ int main(int argc, char *argv[])
 		    gmem_vmstat("direct_map_level2_splits"));
 	assert_same("DirectMap4k", small, gmem_meminfo("DirectMap4k"));
 	/*
-	 * The files of all threads have more than that at a time.  KASAN keeps
-	 * what was freed to the slab allocator for a while.
+	 * The files of all threads use more than this tolerance at any time.
+	 * KASAN keeps objects that were freed to the slab allocator for a
+	 * while.
 	 */
 	grown = gmem_meminfo("Slab") - slab;
 	gmem_wait_for_free(free - (grown > 0 ? grown : 0) - SZ_16M / SZ_1K);

@@ -2,10 +2,10 @@
 /*
  * guest_memfd_no_direct_map_test: memory outside the kernel's direct map
  *
- * Guest and host use a file with GUEST_MEMFD_FLAG_NO_DIRECT_MAP as any other;
- * its memory is zero when it is new, is charged, has the node that was asked
- * for, and is handed back.  How the rest of the kernel is kept from it is tested
- * in guest_memfd_hidden_access_test.
+ * Guest and host can use a file with GUEST_MEMFD_FLAG_NO_DIRECT_MAP like any
+ * other: new memory is zero, is allocated on the requested node, and is freed
+ * again.  guest_memfd_hidden_access_test checks that the rest of the kernel
+ * cannot access it.
  *
  * Machine: -n -m 1G
  * Timeout: 300
@@ -89,7 +89,7 @@ static const char *test_guest_and_host(void)
 	return NULL;
 }
 
-/* A slot that knows nothing of the file, only an address of the VMM. */
+/* A slot that has only the address of the host mapping, not the file. */
 static const char *test_ordinary_slot(void)
 {
 	int fd;
@@ -109,7 +109,7 @@ static const char *test_ordinary_slot(void)
 	return NULL;
 }
 
-/* Dirty all of a file, free it, and look at the next ones. */
+/* Write to a whole file, free it, and check that the next files are zero. */
 static const char *test_freed_memory_is_zero(void)
 {
 	size_t big = SZ_4M, off;
@@ -124,7 +124,7 @@ static const char *test_freed_memory_is_zero(void)
 			TEST_ASSERT(gmem_is_zero(map + off, page_size),
 				    "File %d is not zero at 0x%lx", i, off);
 		memset(map, 0x55, big);
-		/* Whole, in parts, and by its last user. */
+		/* Free memory with the file, in parts, or in one hole. */
 		for (off = 0; i % 3 == 1 && off < big; off += 3 * page_size)
 			gmem_punch(fd, off, page_size);
 		if (i % 3 == 2)
@@ -136,7 +136,7 @@ static const char *test_freed_memory_is_zero(void)
 	return NULL;
 }
 
-/* Pages of two files next to each other in physical memory are still two. */
+/* Pages of two files may be neighbours in memory, but must stay separate. */
 static const char *test_files_are_apart(void)
 {
 	int fd, other, i;
@@ -245,7 +245,7 @@ static const char *test_convert_in_place(void)
 	return NULL;
 }
 
-/* The source may be memory of the same kind, in the same page. */
+/* The source may also be hidden memory, even the same page. */
 static const char *test_pwrite(void)
 {
 	uint8_t *buf = gmem_anonymous(size);
@@ -293,7 +293,7 @@ static const char *test_policy(void)
 	for (i = 0; i < NR_PAGES; i++)
 		ASSERT_OK(gmem_mbind(mem + i * page_size, page_size, MPOL_BIND,
 				     1ul << (i & 1)));
-	/* Allocated for the host, by a call, and for the guest. */
+	/* Allocate by host faults, by fallocate(), and by guest faults. */
 	memset(mem, 1, size / 4);
 	gmem_fallocate(fd, size / 4, size / 4);
 	gmem_guest_fill(vcpu, GPA, size, 1);
@@ -303,7 +303,7 @@ static const char *test_policy(void)
 	return NULL;
 }
 
-/* Take memory that neither moves nor can be reclaimed: 4 MiB. */
+/* Allocate 4 MiB that are neither movable nor reclaimable. */
 static void fill_pipes(void)
 {
 	static const char data[SZ_64K];
@@ -315,7 +315,7 @@ static void fill_pipes(void)
 	}
 }
 
-/* ENOMEM, what had been allocated is good memory, and the host has some left. */
+/* fallocate() fails with ENOMEM, keeps its pages, and leaves some memory. */
 static void allocate_all(uint64_t total)
 {
 	uint8_t *map;
@@ -333,7 +333,7 @@ static void allocate_all(uint64_t total)
 	exit(0);
 }
 
-/* More than there is: an error, and the OOM killer is not asked for help. */
+/* Allocating more than all memory fails without invoking the OOM killer. */
 static const char *test_more_than_there_is(void)
 {
 	uint64_t total = gmem_meminfo("MemTotal") * SZ_1K, before, kills;

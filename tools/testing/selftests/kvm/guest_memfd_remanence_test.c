@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_remanence_test: what was in guest memory shows up nowhere else
+ * guest_memfd_remanence_test: guest data left in memory
  *
- * Files with marked pages, a good part of the machine's memory, are given up in all
- * ways that there are.  From then on no page of the machine has a mark: not as the
- * kernel sees it through /proc/kcore, free pages included, and not when somebody
- * else gets the memory.  As long as a file has its pages, whatever else happens to
- * them leaves their content, and if they are outside the direct map nobody sees it
- * there.
+ * Files with marked pages, a large part of the machine's memory, are freed in
+ * every possible way.  After that no page of the machine may have a mark:
+ * neither as the kernel sees it through /proc/kcore, free pages included, nor
+ * when the memory is allocated again.  While a file has its pages, other
+ * operations preserve their contents, and the kernel does not see the contents
+ * of hidden files.
  *
  * Machine: -n -m 1G
  * Leave: debug
@@ -25,7 +25,7 @@
 #define NDM		GUEST_MEMFD_FLAG_NO_DIRECT_MAP
 #define FILE_SIZE	SZ_16M
 
-/* Of a file that is alive, and then for each way to give one up. */
+/* The mark of the file that is kept; those of the freed files follow. */
 static uint64_t first_mark;
 
 enum { MARK_ALIVE, MARK_PUNCH, MARK_REMOVE, MARK_CLOSE, MARK_KILL, MARK_GUEST, NR_MARKS };
@@ -34,13 +34,13 @@ static const char * const names[NR_MARKS] = {
 	"file", "punched", "MADV_REMOVE", "closed", "killed", "protected guest, killed",
 };
 
-/* Another one for each test, so that none finds what another has left. */
+/* Use new marks in each test, so that it does not find those of another one. */
 static void new_marks(void)
 {
 	first_mark = 0x6d61726b00000000ull + ((uint64_t)rand() << 8);
 }
 
-/* That value is not to be found in the memory of the test itself. */
+/* Create a file, and mark all of its pages with @mark. */
 static int marked_file(uint64_t kind, int mark, uint8_t **map)
 {
 	int fd = vm_create_guest_memfd(vm, FILE_SIZE, GMEM_SHARED | kind);
@@ -59,7 +59,7 @@ static void child_has_file(void *kind)
 	gmem_child_waits();
 }
 
-/* A guest whose memory nobody else could read, in the middle of its work. */
+/* A running guest that has written to its private memory. */
 static void child_has_guest(void *kind)
 {
 	size_t page;
@@ -77,7 +77,7 @@ static void assert_mark(const unsigned long *counts, int mark, bool seen)
 		    counts[mark]);
 }
 
-/* Whether the kernel sees the file that is alive, and any of the @nr - 1 others. */
+/* Whether the kernel sees the file that is kept, and the @nr - 1 others. */
 static void assert_marks(int nr, bool alive, bool others)
 {
 	unsigned long counts[NR_MARKS];
@@ -139,7 +139,7 @@ static const char *test_give_up_hidden(void)
 	return gmem_kcore_missing() ?: gmem_no_direct_map_missing() ?: give_up(NDM);
 }
 
-/* The words that were marked are enough to look at. */
+/* Check only the words that gmem_mark() writes. */
 static void assert_unmarked(const uint8_t *map, size_t len)
 {
 	size_t off;
@@ -151,7 +151,7 @@ static void assert_unmarked(const uint8_t *map, size_t len)
 			    "New memory has 0x%lx", *(uint64_t *)(map + off));
 }
 
-/* Nearly all of memory, as that of a process and of other files. */
+/* Check most of the free memory, in files and in anonymous memory. */
 static void look_at_new_memory(void *arg)
 {
 	size_t len = gmem_meminfo("MemFree") * SZ_1K / 2 & -SZ_2M;
@@ -169,7 +169,7 @@ static void look_at_new_memory(void *arg)
 	assert_unmarked(map, len);
 }
 
-/* A large share of memory is marked and freed, in parts and as a whole. */
+/* Mark and free a large part of memory, in parts and as a whole. */
 static void mark_much_memory(void *arg)
 {
 	size_t len = gmem_meminfo("MemFree") * SZ_1K / 4 & -SZ_2M, off;
@@ -187,7 +187,7 @@ static void mark_much_memory(void *arg)
 	}
 }
 
-/* While there is a hidden file, some of such memory goes from one to the next. */
+/* While there is a hidden file, hidden memory can be reused for other files. */
 static const char *test_reuse(void)
 {
 	int fd;
@@ -202,7 +202,7 @@ static const char *test_reuse(void)
 	return NULL;
 }
 
-/* What the content of a file survives, and what it does not. */
+/* Check which operations preserve the contents of a file. */
 static void assert_content_stays(bool protected, uint64_t kind)
 {
 	int fd = start_vm_with_slot(protected, GMEM_SHARED | kind);
@@ -216,12 +216,12 @@ static void assert_content_stays(bool protected, uint64_t kind)
 	mem = gmem_mmap(fd, 0, size);
 	assert_host_sees(mem, size, 1);
 	if (protected) {
-		/* A conversion gives what the guest had to whoever holds the file. */
+		/* A conversion to shared gives the host the guest's data. */
 		gmem_make_private(fd, 0, size);
 		gmem_guest_fill(vcpu, GPA, size, 2);
 		gmem_make_shared(fd, 0, size);
 		assert_host_sees(mem, size, 2);
-		/* A hole does not, however it is converted. */
+		/* Punching a hole discards the data, whatever its state. */
 		gmem_make_private(fd, 0, size);
 		gmem_guest_fill(vcpu, GPA, size, 3);
 		gmem_punch(fd, 0, size / 2);
@@ -257,7 +257,7 @@ static const char *test_content_stays_protected(void)
 	return NULL;
 }
 
-/* The kernel copies by way of a page of its own; nothing is to stay there. */
+/* The kernel copies through a bounce page, which must not keep the data. */
 static const char *test_write_hidden(void)
 {
 	const char *skip = gmem_kcore_missing() ?: gmem_no_direct_map_missing();
