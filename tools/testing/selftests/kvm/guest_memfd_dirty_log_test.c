@@ -2,11 +2,10 @@
 /*
  * guest_memfd_dirty_log_test: dirty logging of a slot that host and guest share
  *
- * What the guest wrote is in the log and nothing else is: not what it read, not
- * what the host wrote.  A page that comes in by a read may count as dirty once, as
- * with other memory.  With the plain log, with manual clearing, with the ring,
- * and when logging is switched on and off under a guest that has the memory
- * mapped already.
+ * The log contains the pages that the guest wrote, but none that it only read
+ * or that the host wrote.  A page that is faulted in by a read may be logged
+ * once, as with other memory.  Tests the plain log, manual clearing and the
+ * ring, and turning logging on and off while the guest has the memory mapped.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -20,7 +19,7 @@
 #define NR_PAGES	24
 #include "guest_memfd_fixture.h"
 
-/* Whether a page that comes in by a read counts: arm64 maps it read-only. */
+/* Whether a page faulted in by a read is logged: arm64 maps it read-only. */
 #ifdef __aarch64__
 #define READS_COUNT	0ul
 #else
@@ -29,7 +28,7 @@
 
 #define RING_BYTES	(sizeof(struct kvm_dirty_gfn) * 1024)
 
-/* A slot with many times the pages that the ring has entries. */
+/* A slot with many times more pages than the ring has entries. */
 #define LARGE_SLOT	(SLOT + 1)
 #define LARGE_GPA	0x40000000ul
 #define LARGE_SIZE	SZ_32M
@@ -112,7 +111,7 @@ static const char *test_from_the_start(void)
 	ASSERT_EQ(get_log(), 1ul << 1 | 1ul << (NR_PAGES - 1));
 	ASSERT_EQ(get_log(), 0ul);
 
-	/* Both were writable; what was collected is noticed again. */
+	/* Writes to pages that were logged and collected are logged again. */
 	guest_write(1, 2);
 	guest_write(2, 2);
 	ASSERT_EQ(get_log(), 1ul << 1 | 1ul << 2);
@@ -183,7 +182,7 @@ static const char *test_punched_pages(void)
 	return stop();
 }
 
-/* To run is not to write. */
+/* Executing code does not dirty its page. */
 static const char *test_execution_is_not_logged(void)
 {
 	start(0, false);
@@ -220,7 +219,7 @@ static const char *test_manual_clear(void)
 	ASSERT_EQ(get_log(), 3ul << 1);
 	ASSERT_EQ(get_log(), 3ul << 1);
 
-	/* The range is given in units of 64 pages, or up to the end. */
+	/* Ranges are multiples of 64 pages, or extend to the slot's end. */
 	bitmap = 1ul << 1;
 	kvm_vm_clear_dirty_log(vm, SLOT, &bitmap, 0, NR_PAGES);
 	ASSERT_EQ(get_log(), 1ul << 2);
@@ -250,10 +249,10 @@ static const char *test_initially_all_set(void)
 	return stop();
 }
 
-/* How often a page of LARGE_SLOT was in the ring. */
+/* Number of times that each page of LARGE_SLOT was in the ring. */
 static uint8_t large_seen[LARGE_SIZE / MIN_PAGE_SIZE];
 
-/* Take everything out of the ring that belongs to the slot, as a bitmap. */
+/* Empty the ring; returns the entries of SLOT as a bitmap. */
 static uint64_t collect_ring(void)
 {
 	struct kvm_dirty_gfn *ring = vcpu_map_dirty_ring(vcpu), *gfn;
@@ -315,7 +314,7 @@ static int prefault(struct kvm_pre_fault_memory *range)
 	return ret;
 }
 
-/* Prefault enters pages into the ring, stops when it is full, and can go on. */
+/* Prefaulting fills the ring, stops when it is full, and can be resumed. */
 static const char *test_ring_and_prefault(void)
 {
 	struct kvm_pre_fault_memory range = { .gpa = LARGE_GPA, .size = LARGE_SIZE };
@@ -337,7 +336,7 @@ static const char *test_ring_and_prefault(void)
 		if (!prefault(&range))
 			continue;
 		ASSERT_EQ(errno, ENOSPC);
-		/* It stays full until somebody empties it. */
+		/* The ring stays full until user space empties it. */
 		ASSERT_ERRNO(prefault(&range), ENOSPC);
 		collect_ring();
 		full++;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_fleet_test: many small VMs that come and are killed
+ * guest_memfd_fleet_test: start and kill many small VMs
  *
- * In each round a number of processes make a VM with one or two vCPUs and a
- * guest_memfd each, and let the guest write while they punch and convert.  At
- * random moments, some of them before the guest has begun, they are killed.
- * Nothing of them may be left: no VM, no memory of their files, no page on its way
- * out, and no more kernel memory than before.
+ * In each round, a number of processes create a VM with one or two vCPUs and a
+ * guest_memfd each, and punch holes and convert memory while the guest writes.
+ * They are killed at random times, some of them before the guest has started.
+ * Nothing may be left of them: no VM, no memory of their files, no page still
+ * being freed, and no more kernel memory than before.
  *
  * Options: -n NUMBER of rounds (default 2)
  *
@@ -29,13 +29,13 @@
 #define NR_KINDS	4
 #define KVM_DEBUGFS	"/sys/kernel/debug/kvm"
 
-/* What is left of the processes of earlier rounds, in KiB or pages. */
+/* What processes of earlier rounds may have left behind, in KiB or pages. */
 struct traces {
 	uint64_t free, slab, unevictable, gmem_pages;
 	int vms;
 };
 
-/* How many guests came to run, in memory that all processes share. */
+/* Number of guests that ran, in memory shared by all processes. */
 static unsigned long *nr_ran;
 
 static void guest_code(uint64_t id)
@@ -61,7 +61,7 @@ static void *run_vcpu(void *arg)
 	return NULL;
 }
 
-/* A whole VM until the process is killed. */
+/* Run a VM until the process is killed. */
 static void live(int nr, bool protected, uint64_t flags)
 {
 	struct kvm_vcpu *vcpus[2];
@@ -91,7 +91,7 @@ static void child(int nr)
 	bool protected = nr % NR_KINDS >= 2 && gmem_have_protected_vms();
 	uint64_t flags = nr % NR_KINDS == 3 && protected ? 0 : GMEM_SHARED;
 
-	/* Every third file is hidden, if not all of them are. */
+	/* Every third file is hidden, unless all of them are. */
 	if (nr % 3 == 2)
 		flags |= gmem_last_kind();
 	live(nr, protected, flags);
@@ -107,7 +107,7 @@ static void run_round(void)
 		if (!pids[i])
 			child(i);
 	}
-	/* In random order, within the time that it takes the slower ones to start. */
+	/* Kill in random order, while slower processes are still starting. */
 	for (i = 0; i < NR_VMS; i++) {
 		j = i + rand() % (NR_VMS - i);
 		pid = pids[j];
@@ -123,7 +123,7 @@ static void run_round(void)
 	}
 }
 
-/* KVM has a folder for each VM, and a file with the sum of all. */
+/* KVM has a debugfs directory for each VM, and a file with the sum of all. */
 static void count_vms(struct traces *t)
 {
 	DIR *dir = opendir(KVM_DEBUGFS);
@@ -163,7 +163,7 @@ static void assert_no_traces(const struct traces *before)
 	int64_t grown;
 	int i;
 
-	/* RCU and workers have something to do yet. */
+	/* RCU callbacks and workers may still have memory to free. */
 	for (i = 0; i < 50; i++) {
 		now = look_for_traces();
 		if (now.vms == before->vms && now.unevictable == before->unevictable &&
@@ -173,12 +173,12 @@ static void assert_no_traces(const struct traces *before)
 	}
 	ASSERT_EQ(now.vms, before->vms);
 	ASSERT_EQ(now.gmem_pages, before->gmem_pages);
-	/* LRU lists are per CPU first, for a page or two. */
+	/* A page or two may still be in per-CPU LRU batches. */
 	TEST_ASSERT(now.unevictable <= before->unevictable + 64,
 		    "%lu KiB unevictable, were %lu", now.unevictable, before->unevictable);
-	/* KASAN keeps what was freed to the slab allocator. */
+	/* KASAN keeps objects that were freed to the slab allocator. */
 	grown = now.slab - before->slab;
-	TEST_ASSERT(grown <= 4 * SZ_1K || gmem_debug_kernel(), "%ld KiB of slab more", grown);
+	TEST_ASSERT(grown <= 4 * SZ_1K || gmem_debug_kernel(), "The slab grew by %ld KiB", grown);
 	gmem_wait_for_free(before->free - (grown > 0 ? grown : 0) - SZ_16M / SZ_1K);
 }
 
@@ -201,7 +201,7 @@ int main(int argc, char *argv[])
 	setbuf(stdout, NULL);
 	ksft_print_header();
 	ksft_set_plan(rounds);
-	/* What the kernel allocates once and keeps. */
+	/* Warm up what the kernel allocates once and keeps. */
 	run_round();
 	before = look_for_traces();
 	for (i = 0; i < rounds; i++) {
@@ -210,7 +210,7 @@ int main(int argc, char *argv[])
 		ksft_test_result_pass("Round %d of %d VMs\n", i + 1, NR_VMS);
 	}
 	ksft_print_msg("%lu guests ran\n", *nr_ran);
-	TEST_ASSERT(*nr_ran, "No guest came to run");
+	TEST_ASSERT(*nr_ran, "No guest ran");
 	ksft_finished();
 	return 0;
 }

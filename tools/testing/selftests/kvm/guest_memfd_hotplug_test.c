@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_hotplug_test: processors and memory come and go
+ * guest_memfd_hotplug_test: hotplug of CPUs and memory, and compaction
  *
- * A guest goes on while a CPU of the host is taken off- and online, with faults,
- * holes and conversions meanwhile.  Memory that holds guest memory cannot be taken
- * offline, and whoever tries is told so at once.  Compaction neither moves it nor
- * takes it from page tables, and is in no conversion's way.
+ * A guest keeps running while a host CPU goes offline and online, and while
+ * pages are faulted in, punched and converted.  Memory blocks with guest memory
+ * cannot be taken offline, and an attempt fails at once.  Compaction neither
+ * migrates nor unmaps guest memory, and does not make conversions fail.
  *
  * Machine: -n -m 1G
  * Timeout: 120
@@ -33,7 +33,7 @@
 
 static int fd;
 
-/* A page may be taken from it at any time, and be zero then. */
+/* Any page may be punched at any time, and then reads as zero. */
 static void guest_code(uint64_t id)
 {
 	uint64_t token = id << GMEM_TOKEN_SHIFT, page, val;
@@ -89,7 +89,7 @@ static void *change_memory(void *arg)
 			gmem_make_shared(fd, first, len);
 		}
 		gmem_fallocate(fd, first, len);
-		/* Not where the guest looks. */
+		/* Write where the guest does not look. */
 		ASSERT_EQ(pwrite(fd, "", 1, first + page_size / 2), 1l);
 		sched_yield();
 	}
@@ -144,7 +144,7 @@ static const char *test_cpu_protected_hidden(void)
 	return gmem_no_direct_map_missing() ?: toggle_cpu_under_guest(true, NDM);
 }
 
-/* The guest has all pages, and so has the host. */
+/* Guest and host have mapped all pages. */
 static void start(bool protected, uint64_t kind)
 {
 	fd = start_vm_with_slot(protected, GMEM_SHARED | kind);
@@ -160,7 +160,7 @@ static uint64_t minor_faults(void)
 	return usage.ru_minflt;
 }
 
-/* Guest and host still have all pages in their page tables. */
+/* Guest and host still have all pages mapped. */
 static void assert_still_mapped(uint64_t gmem_faults)
 {
 	uint64_t faults;
@@ -182,7 +182,7 @@ static void on_alarm(int sig)
 {
 }
 
-/* Try it, for as many seconds: 0 or an errno. */
+/* Try to take a block offline for @seconds; returns 0 or an errno. */
 static int take_offline(long block, int seconds)
 {
 	struct sigaction old, sa = { .sa_handler = on_alarm };
@@ -199,16 +199,16 @@ static int take_offline(long block, int seconds)
 	return err;
 }
 
-/* That of a page in the middle; hidden ones are traced. */
+/* The block of a page in the middle of the file; hidden pages are traced. */
 static long block_of_guest(uint64_t kind)
 {
 	uint64_t pfn = kind ? gmem_traced_pfn(GPA + size / 2) : gmem_pfn(mem + size / 2);
 
-	TEST_ASSERT(pfn, "The page frame is not told");
+	TEST_ASSERT(pfn, "The page frame number is unknown");
 	return gmem_memory_block(pfn);
 }
 
-/* A block with holes, at the end of memory, is refused before anybody looks at it. */
+/* A block with holes, at the end of memory, is refused early with EINVAL. */
 static void assert_not_offline(long block)
 {
 	int err = take_offline(block, 2);
@@ -264,7 +264,7 @@ static const char *test_offline_private(void)
 
 #define LARGE_SIZE	(6 * SZ_64M)
 
-/* A block of node 1 that goes offline, and is online again as ordinary memory. */
+/* Find a block of node 1 that can go offline and online as kernel memory. */
 static long movable_block(void)
 {
 	char path[96];
@@ -283,7 +283,7 @@ static long movable_block(void)
 	return -1;
 }
 
-/* Allocate until one of the pages that are looked at is in @block: its offset. */
+/* Allocate until one of the sampled pages is in @block; returns its offset. */
 static size_t allocate_in_block(uint8_t *map, long block)
 {
 	size_t start, off;
@@ -300,8 +300,8 @@ static size_t allocate_in_block(uint8_t *map, long block)
 }
 
 /*
- * One page of guest memory in a block that goes offline without it: it decides.
- * What else the kernel allocates meanwhile is on another node.
+ * A single page of guest memory must keep a block online that can go offline
+ * without it.  Other kernel allocations come from another node.
  */
 static const char *offline_one_page(long block)
 {
@@ -354,7 +354,7 @@ static const char *test_offline_one_page(void)
 	return skip;
 }
 
-/* What is in other blocks decides there; guest memory elsewhere is no obstacle. */
+/* Guest memory must not keep other blocks from going offline. */
 static const char *test_offline_other_memory(void)
 {
 	long block, guest, tries = 0;
@@ -363,7 +363,7 @@ static const char *test_offline_other_memory(void)
 
 	start(false, 0);
 	guest = block_of_guest(0);
-	/* The last blocks have the least in them that cannot move. */
+	/* The last blocks have the fewest unmovable pages. */
 	for (block = 255; guest >= 0 && block >= 0 && tries < 3; block--) {
 		block_path(path, sizeof(path), block);
 		if (block == guest || access(path, W_OK))
@@ -386,7 +386,7 @@ static const char *test_offline_other_memory(void)
 	return tries ? NULL : "no memory blocks";
 }
 
-/* Compaction looks at all pages each time, whether there is need or not. */
+/* Compaction scans all pages each time, whether that is needed or not. */
 static const char *compact(uint64_t kind)
 {
 	uint64_t scanned = gmem_vmstat("compact_migrate_scanned"), faults;
@@ -426,7 +426,7 @@ static void *compact_thread(void *arg)
 	return NULL;
 }
 
-/* A reference that compaction has, be it for a moment, would be in the way. */
+/* A reference taken by compaction, even briefly, would make this fail. */
 static void *convert_thread(void *arg)
 {
 	int i;

@@ -2,9 +2,9 @@
 /*
  * guest_memfd_hwpoison_test: memory errors in guest_memfd memory
  *
- * A page with a memory error stays in the file, unreachable for guest and host,
- * until a hole is punched there.  A page that is only to be retired (soft
- * offline) stays as it is, since nothing can move it.
+ * A page with a memory error stays in the file, inaccessible to guest and host,
+ * until a hole is punched there.  Soft offlining does not affect a page, since
+ * guest_memfd pages cannot be migrated.
  *
  * Each poisoned page is lost to the machine until it reboots.
  *
@@ -32,7 +32,7 @@
 
 static int fd;
 
-/* That of page 1 before it was poisoned. */
+/* The pfn of page 1 before it was poisoned. */
 static uint64_t bad_pfn;
 
 static void start(bool protected)
@@ -55,7 +55,7 @@ static uint64_t second_pfn(void)
 				   gmem_pfn(mem + page_size);
 }
 
-/* Why @advice, one of the two that inject an error, cannot be used; or NULL. */
+/* Why @advice, MADV_HWPOISON or MADV_SOFT_OFFLINE, cannot be used; or NULL. */
 static const char *cannot_inject(int advice)
 {
 	if (geteuid())
@@ -67,7 +67,7 @@ static const char *cannot_inject(int advice)
 	return NULL;
 }
 
-/* A VM with poison in page 1, or why there is none. */
+/* Start a VM and poison page 1; returns NULL, or why that is not possible. */
 static const char *start_with_poison(bool protected)
 {
 	const char *skip;
@@ -85,7 +85,7 @@ static const char *start_with_poison(bool protected)
 	return NULL;
 }
 
-/* Page 1 is poisoned: nobody gets at it, its neighbours are as they were. */
+/* Page 1 is inaccessible to guest and host, page 0 is unchanged. */
 static void assert_page_is_poisoned(void)
 {
 	uint64_t first = *(uint64_t *)mem;
@@ -100,7 +100,7 @@ static void assert_page_is_poisoned(void)
 	ASSERT_EQ(gmem_allocated(fd), size);
 }
 
-/* A hole makes room for a good page, and the guest goes on where it stopped. */
+/* Punching replaces the page with a good one, and the guest continues. */
 static void assert_punch_replaces_page(void)
 {
 	gmem_punch(fd, page_size, page_size);
@@ -122,7 +122,7 @@ static const char *test_poison_mapped_page(void)
 	return stop(NULL);
 }
 
-/* Nothing in the host's page tables leads to this page, only the guest's. */
+/* Poison a page that is mapped by the guest, but not by the host. */
 static const char *test_poison_unmapped_page(void)
 {
 	uint64_t pfn;
@@ -131,7 +131,7 @@ static const char *test_poison_unmapped_page(void)
 	assert_host_sees(mem, size, 1);
 	pfn = second_pfn();
 	if (!pfn || gmem_cannot_corrupt())
-		return stop(gmem_cannot_corrupt() ?: "the page frame is not told");
+		return stop(gmem_cannot_corrupt() ?: "the page frame number is unknown");
 
 	ASSERT_OK(munmap(mem, size));
 	gmem_corrupt(pfn);
@@ -149,7 +149,7 @@ static const char *test_close_with_poison(void)
 	if (skip)
 		return skip;
 
-	/* The file goes while it holds the page; the next one must not get it. */
+	/* The file is freed with the bad page; the next one must not get it. */
 	stop(NULL);
 	start(false);
 	assert_host_sees(mem, size, 1);
@@ -168,7 +168,7 @@ static const char *test_soft_offline(void)
 	if (skip)
 		return stop(skip);
 
-	/* It may fail, and has to leave the page where and as it is. */
+	/* This may fail, and must neither move nor change the page. */
 	madvise(mem + page_size, page_size, MADV_SOFT_OFFLINE);
 	assert_guest_sees(vcpu, GPA, size, 1);
 	assert_host_sees(mem, size, 1);
@@ -191,7 +191,7 @@ static const char *test_compaction(void)
 	return stop(NULL);
 }
 
-/* Poison is in nobody's way: a conversion takes the page along as it is. */
+/* A poisoned page does not prevent a conversion, and stays poisoned. */
 static const char *test_convert_poison(void)
 {
 	const char *skip = start_with_poison(true);
@@ -213,7 +213,7 @@ static const char *test_convert_poison(void)
 	return stop(NULL);
 }
 
-/* The private side of a slot, which the host cannot map. */
+/* Poison private memory of a dual-backed slot, which the host cannot map. */
 static const char *test_poison_dual_backed(void)
 {
 	const char *skip = gmem_trace_start() ?: gmem_cannot_corrupt();
@@ -231,7 +231,7 @@ static const char *test_poison_dual_backed(void)
 					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
 	vcpu_run_expect_memory_fault_flags(vcpu, GPA + page_size, EHWPOISON,
 					   KVM_MEMORY_EXIT_FLAG_PRIVATE);
-	/* The other memory is good, and conversions change nothing about this one. */
+	/* The shared memory is good; conversions do not heal the page. */
 	vm_make_shared(vm, GPA, size);
 	ASSERT_EQ(gmem_guest_finish(vcpu), *(uint64_t *)(mem + page_size));
 	vm_make_private(vm, GPA, size);
@@ -251,8 +251,8 @@ static void assert_stays_poisoned(void)
 }
 
 /*
- * Tests of memory errors may declare a page good again.  One that holds guest
- * data must not come to the page allocator that way, in the file or after it.
+ * Tests may unpoison a page through debugfs.  That must not return a page with
+ * guest data to the page allocator, neither while it is in the file nor later.
  */
 static const char *test_unpoison(void)
 {
@@ -266,7 +266,7 @@ static const char *test_unpoison(void)
 	stop(NULL);
 	assert_stays_poisoned();
 
-	/* Nor when it leaves the file with all the others. */
+	/* The same if the page is freed together with the file. */
 	start_with_poison(false);
 	stop(NULL);
 	assert_stays_poisoned();
@@ -280,7 +280,7 @@ static void count_sigbus(int sig)
 	WRITE_ONCE(nr_sigbus, nr_sigbus + 1);
 }
 
-/* Ordinary memory with poison: a prefault is no access, and nobody is killed. */
+/* Prefaulting poisoned ordinary memory fails, but does not raise SIGBUS. */
 static const char *test_prefault_poisoned_memory(void)
 {
 	struct sigaction old, sa = { .sa_handler = count_sigbus };

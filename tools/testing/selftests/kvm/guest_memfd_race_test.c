@@ -3,10 +3,11 @@
  * guest_memfd_race_test: everything at once, for a given time
  *
  * Two vCPUs write to their pages of a slot and read them back, while threads of
- * the host take the memory, the slot or the file away.  A vCPU may find what it
- * has just written, or zero; a page that is freed must never be written again,
- * which other memory of the test would notice.  In some races KVM itself writes
- * to the slot: the clock of each vCPU has a page behind those of the vCPUs.
+ * the host remove the memory, the slot or the file.  A vCPU may read what it
+ * has just written, or zero.  A freed page must never be written again, which
+ * would be noticed in other memory of the test.  In some races KVM itself
+ * writes to the slot: the clock of each vCPU has a page after those of the
+ * vCPUs.
  *
  * Options: -t SECONDS per race (default 2), -r NAME of a race
  *
@@ -35,7 +36,7 @@
 static struct kvm_vcpu *vcpus[NR_VCPUS];
 static int fd;
 
-/* What a race does and allows, for the guest. */
+/* The settings of a race that the guest needs. */
 static bool use_clock;
 static bool old_tokens_allowed;
 
@@ -108,7 +109,7 @@ static void step_fallocate(unsigned int *seed)
 	gmem_fallocate(fd, offset, len);
 }
 
-/* Both sides of the race see the same pages: these words are tokens or zero. */
+/* Guest and host see the same pages: these words are tokens or zero. */
 static void host_check(uint64_t page, uint64_t off)
 {
 	uint64_t val = READ_ONCE(*(uint64_t *)(mem + page * page_size + off));
@@ -125,7 +126,7 @@ static void step_host_read(unsigned int *seed)
 		host_check(page, rand_r(seed) % (page_size / TOKEN_STRIDE) * TOKEN_STRIDE);
 }
 
-/* Memory that was a hole's a moment ago may well be here now. */
+/* New memory may well consist of pages that were just punched. */
 static void step_canary(unsigned int *seed)
 {
 	size_t i, len = 2 * size;
@@ -166,7 +167,7 @@ static void step_toggle_log(unsigned int *seed)
 	uint64_t bitmap;
 	struct kvm_dirty_log log = { .slot = SLOT, .dirty_bitmap = &bitmap };
 
-	/* EINVAL: another thread has done it, or the slot is not there. */
+	/* EINVAL: another thread has done it, or the slot does not exist. */
 	if (__set_slot(fd, rand_r(seed) % 2 ? KVM_MEM_LOG_DIRTY_PAGES : 0, size))
 		TEST_ASSERT(errno == EINVAL, "Cannot set flags, errno %d", errno);
 	if (__vm_ioctl(vm, KVM_GET_DIRTY_LOG, &log))
@@ -184,7 +185,7 @@ static void step_close(unsigned int *seed)
 	usleep(rand_r(seed) % 2000);
 }
 
-/* Close the file while others bind it and punch holes, and make another one. */
+/* Close and replace the file while others bind it and punch holes. */
 static void step_replace_file(unsigned int *seed)
 {
 	close(fd);
@@ -304,7 +305,7 @@ static void run_race(const struct race *race)
 		    "The guests or the threads made no progress");
 }
 
-/* Processes that die in the middle of it all, again and again. */
+/* Repeatedly kill a process in the middle of the race. */
 static void run_killed_race(const struct race *race)
 {
 	struct timespec start;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_rootless_test: a VMM with no rights but that to open /dev/kvm
+ * guest_memfd_rootless_test: a VMM whose only right is to open /dev/kvm
  *
- * The tests run in a user namespace of their own, as a user that is root nowhere,
- * without capabilities and without a byte of memory that may be locked.  All of
- * guest_memfd works there.  The memory is charged to the cgroup of the process and
- * stays below its limit: what takes more fails, or is killed, and nobody else is.
+ * The tests run in their own user namespace, as an unprivileged user without
+ * capabilities and with RLIMIT_MEMLOCK at 0.  All of guest_memfd works there.
+ * Memory is charged to the cgroup of the process and stays below its limit: an
+ * allocation beyond it fails or gets its process killed, but no other.
  *
- * Root has to start it: for the cgroups, and to have rights that can be dropped.
+ * Must be started by root, to set up the cgroups and to drop privileges.
  *
  * Timeout: 120
  */
@@ -239,7 +239,7 @@ static const char *test_charged(void)
 	return NULL;
 }
 
-/* Whether a process of the cgroup was killed for lack of memory. */
+/* Number of processes of the cgroup that the OOM killer has killed. */
 static uint64_t nr_killed(const char *cgroup)
 {
 	char path[96], line[64];
@@ -255,7 +255,7 @@ static uint64_t nr_killed(const char *cgroup)
 	return nr;
 }
 
-/* A process that wants twice as much as it may have: 0 if it was told no. */
+/* Populate twice the limit in a child; exits with 0 if that failed. */
 static void child_exceeds(const struct way *way, uint64_t kind, bool protect)
 {
 	int fd;
@@ -274,8 +274,9 @@ static bool set_limit(const char *limit)
 }
 
 /*
- * Wait for a process that cannot be killed for lack of memory.  Any touch of its
- * own memory, its stack for one, is repeated until there is some.
+ * Wait for a process that the OOM killer must not kill.  Its faults on its own
+ * memory, such as the stack, are retried until there is memory: if it is stuck
+ * at the limit, raise the limit.
  */
 static int wait_and_help(pid_t pid)
 {
@@ -293,7 +294,7 @@ static int wait_and_help(pid_t pid)
 	return status;
 }
 
-/* As for all mappings of ordinary memory: the touch succeeds as soon as it can. */
+/* Host faults on ordinary memory are retried until there is memory. */
 static bool waits_for_memory(const struct way *way, uint64_t kind)
 {
 	return way->populate == by_host && !kind;
@@ -347,7 +348,7 @@ static const char *test_limit(void)
 	return limit_all(ARRAY_SIZE(ways), false);
 }
 
-/* Nobody can be killed: who asks for memory has to be told that there is none. */
+/* No process can be killed: requests for memory must fail. */
 static const char *test_limit_and_nobody_to_kill(void)
 {
 	return limit_all(3, true);
@@ -387,7 +388,7 @@ static void remove_cgroups(void)
 	errno = 0;
 }
 
-/* As somebody who manages VMs does it.  The tests may move from one to the other. */
+/* Set up cgroups like a VM manager.  The tests may move between the two. */
 static bool make_cgroups(void)
 {
 	remove_cgroups();
@@ -407,7 +408,7 @@ static void write_map(pid_t pid, const char *name)
 	ASSERT_EQ(gmem_write_file(path, map), 0);
 }
 
-/* Somebody outside has to say who is who inside. */
+/* The ID maps must be written from outside the namespace. */
 static void enter_user_namespace(void)
 {
 	pid_t self = getpid(), helper;
@@ -438,7 +439,7 @@ static void drop_rights(void)
 
 	if (have_cgroups)
 		ASSERT_EQ(gmem_write_file(AMPLE "/cgroup.procs", "0"), 0);
-	/* So low that the tests may come back to it. */
+	/* Lower the minimum, so that the tests can return to this value. */
 	ASSERT_EQ(gmem_write_file("/proc/self/oom_score_adj", "-1000"), 0);
 	ASSERT_OK(setrlimit(RLIMIT_MEMLOCK, &nothing));
 	ASSERT_OK(setgroups(0, NULL));
@@ -447,7 +448,7 @@ static void drop_rights(void)
 	ASSERT_OK(setresuid(ID, ID, ID));
 	ASSERT_OK(syscall(SYS_capset, &header, none));
 	ASSERT_OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	/* Or /proc/self would be root's. */
+	/* Otherwise /proc/self would belong to root. */
 	ASSERT_OK(prctl(PR_SET_DUMPABLE, 1));
 	ASSERT_EQ(gmem_write_file("/proc/self/oom_score_adj", "0"), 0);
 }
@@ -463,7 +464,7 @@ int main(int argc, char *argv[])
 	__TEST_REQUIRE(!geteuid(), "not root");
 	__TEST_REQUIRE(!access("/proc/self/ns/user", F_OK), "no user namespaces");
 
-	/* The one thing that such a user is given. */
+	/* The only permission that the user needs. */
 	ASSERT_OK(stat(KVM_DEV_PATH, &st));
 	ASSERT_OK(chmod(KVM_DEV_PATH, 0666));
 	have_cgroups = make_cgroups();

@@ -2,10 +2,11 @@
 /*
  * guest_memfd_run_test: guests on guest_memfd memory
  *
- * Guest and host write and check each other's data, for a VM that runs on a
- * guest_memfd as a whole and for slots beside an ordinary one: gmem-only,
- * dual-backed, and ordinary slots on a mapping of the file.  What a guest meets
- * when memory is punched, a slot deleted or the file closed under it.
+ * Guest and host write data and check each other's, for a VM whose memory is
+ * all in a guest_memfd, and for slots in addition to an ordinary one:
+ * gmem-only, dual-backed, and ordinary slots on a mapping of the file.  Also
+ * checks guest accesses after memory is punched, a slot is deleted, or the file
+ * is closed.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -26,13 +27,13 @@ static void add_slot(int fd, uint64_t offset, void *addr, size_t len)
 				   offset);
 }
 
-/* A VM with a slot that guest and host share, registered with its mapping. */
+/* A VM with a slot that guest and host share; userspace_addr is its mapping. */
 static int start(void)
 {
 	return start_vm_with_slot(false, GMEM_SHARED);
 }
 
-/* The same before there is a slot. */
+/* The same, but without a slot. */
 static int start_without_slot(void)
 {
 	start_vm(false);
@@ -49,7 +50,7 @@ static const char *test_whole_vm(void)
 	TEST_ASSERT(gmem_vcpu_stat(vcpu, "gmem_faults") > 0, "No fault was counted");
 	TEST_ASSERT(gmem_allocated(memslot2region(vm, 0)->fd) > 0, "No memory is used");
 
-	/* One of the host's pages: large ones are rare in so small a VM. */
+	/* A single host page: if they are large, so small a VM has few. */
 	addr = vm_vaddr_alloc_pages(vm, 1);
 	assert_guest_sees_zero(vcpu, addr, page_size);
 	gmem_guest_fill(vcpu, addr, page_size, 1);
@@ -112,7 +113,7 @@ static const char *test_userspace_addr_is_not_used(void)
 	assert_host_sees(mem, size, 6);
 	TEST_ASSERT(gmem_is_zero(elsewhere, size), "The guest wrote to userspace_addr");
 
-	/* Only KVM's own accesses go there. */
+	/* Only KVM's own accesses use userspace_addr. */
 	gmem_punch(fd, 0, size);
 	memset(elsewhere, 0xff, 16);
 	gmem_clock_init(vcpu, GPA);
@@ -125,8 +126,8 @@ static const char *test_userspace_addr_is_not_used(void)
 }
 
 /*
- * Copy on write at userspace_addr: KVM is told of the page that replaces the
- * old one, which must not replace the file's.
+ * Copy-on-write at userspace_addr: KVM is notified of the page that replaces
+ * the old one, which must not replace the page of the file.
  */
 static const char *test_cow_at_userspace_addr(void)
 {
@@ -212,7 +213,7 @@ static const char *test_punch(void)
 	return NULL;
 }
 
-/* Memory that was read, or written, before it is executed, and what replaces it. */
+/* Execute memory that was read or written before, and what replaces it. */
 static const char *test_guest_executes(void)
 {
 	int fd = start(), i;
@@ -253,12 +254,12 @@ static const char *test_file_closed(void)
 	close(fd);
 	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), 0ul);
 
-	/* A page that was mapped, and not the first address of it. */
+	/* Access a page that was mapped, but not at its first address. */
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + 3 * page_size + 8, 0, 0);
 	vcpu_run_expect_memory_fault(vcpu, GPA + 3 * page_size, EFAULT);
 	vcpu_run_expect_memory_fault(vcpu, GPA + 3 * page_size, EFAULT);
 
-	/* The slot can be deleted, and the access goes on with a new one. */
+	/* The slot can be deleted, and the access continues with a new one. */
 	delete_slot();
 	fd = vm_create_guest_memfd(vm, size, GMEM_SHARED);
 	add_slot(fd, 0, NULL, size);
@@ -270,7 +271,7 @@ static const char *test_file_closed(void)
 	return NULL;
 }
 
-/* An instruction to be fetched is an access like others. */
+/* Instruction fetches fault like other accesses. */
 static const char *test_fetch_without_memory(void)
 {
 	int fd = start();
@@ -318,14 +319,14 @@ static const char *test_slot_deleted(void)
 	memset(vcpu->run->mmio.data, 0xa5, sizeof(vcpu->run->mmio.data));
 	ASSERT_EQ(gmem_guest_finish(vcpu), 0xa5a5a5a5a5a5a5a5ul);
 
-	/* The same file can be shown in another order. */
+	/* The same file can be bound again at another offset. */
 	add_slot(fd, page_size, NULL, page_size);
 	ASSERT_EQ(gmem_guest_read(vcpu, GPA), *(uint64_t *)(mem + page_size));
 	stop_vm(fd);
 	return NULL;
 }
 
-/* A file that the host cannot map: the guest uses what is at userspace_addr. */
+/* The host cannot map the file: the guest uses the memory at userspace_addr. */
 static const char *test_dual_backed(void)
 {
 	int fd;
@@ -364,7 +365,7 @@ static const char *test_host_may_not_look(void)
 	return NULL;
 }
 
-/* A VMM may use the file as plain memory, behind an ordinary slot. */
+/* A VMM may use the file as plain memory for an ordinary slot. */
 static const char *test_ordinary_slot_on_mapping(void)
 {
 	int fd = start_without_slot();
