@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_hidden_test: what is special about it on arm64
+ * guest_memfd_hidden_test: hidden memory on arm64
  *
- * The flag is there if, and only if, the direct map consists of pages (not with
- * rodata=on) and stage 2 decides on cacheability (FWB).  KVM does no cache
- * maintenance by address then, whatever the guest does; and memory tags, which
- * are copied by address, cannot be had from such memory.
+ * GUEST_MEMFD_FLAG_NO_DIRECT_MAP is supported if and only if the direct map is
+ * mapped with pages (not with rodata=on) and stage 2 determines cacheability
+ * (FWB).  KVM then does no cache maintenance by address, whatever the guest
+ * does.  Memory tags, which are copied by address, are not supported.
  *
  * Append: rodata=on
  * Processor: neoverse-n1
@@ -60,12 +60,12 @@ static const char *test_when_there_is_one(void)
 		ASSERT_ERRNO(__vm_create_guest_memfd(vm, size, NDM_SHARED), EINVAL);
 	}
 
-	/* Without the flag, all is as ever. */
+	/* Files without the flag work as before. */
 	stop_vm(new_slot(GMEM_SHARED));
 	return NULL;
 }
 
-/* Caches off, maintenance by set and way, caches on: KVM notices some of that. */
+/* Maintenance by set/way, caches off, caches on: KVM traps some of this. */
 static void cache_guest(void)
 {
 	uint64_t *p = (uint64_t *)GPA;
@@ -115,7 +115,7 @@ static const char *test_guest_cache_maintenance(void)
 	*(uint64_t *)mem += 1;
 	ASSERT_EQ(run_to_sync(), 5ul);
 
-	/* A vCPU that begins again has its caches off. */
+	/* A vCPU that is reset has its caches off. */
 	vm_ioctl(vm, KVM_ARM_PREFERRED_TARGET, &init);
 	vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init);
 	ASSERT_EQ(*(uint64_t *)mem, 5ul);
@@ -125,7 +125,7 @@ static const char *test_guest_cache_maintenance(void)
 	return NULL;
 }
 
-/* A slot without guest_memfd whose memory is a mapping of such a file. */
+/* An ordinary slot on a mapping of a hidden file. */
 static const char *test_code_in_mapping(void)
 {
 	const char *skip = why_not();
@@ -147,7 +147,7 @@ static const char *test_code_in_mapping(void)
 	return NULL;
 }
 
-/* It is VM_PFNMAP, but no I/O region, for which KVM has no dirty log. */
+/* The mapping is VM_PFNMAP, but not an I/O region, which KVM cannot log. */
 static const char *test_dirty_log_of_mapping(void)
 {
 	const char *skip = why_not();
@@ -168,7 +168,7 @@ static const char *test_dirty_log_of_mapping(void)
 	kvm_vm_get_dirty_log(vm, SLOT, &bitmap);
 	ASSERT_EQ(bitmap, 1ul);
 
-	/* On and off again. */
+	/* Off and on again. */
 	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, mem);
 	gmem_guest_write(vcpu, GPA, 2);
 	vm_set_user_memory_region(vm, SLOT, KVM_MEM_LOG_DIRTY_PAGES, GPA, size, mem);
@@ -191,7 +191,7 @@ static int copy_tags(void *tags, uint64_t flags)
 	return __vm_ioctl(vm, KVM_ARM_MTE_COPY_TAGS, &copy);
 }
 
-/* Such a mapping cannot be in a slot with tags, unless it came later. */
+/* With tags, a slot cannot have such a mapping, unless it is mapped later. */
 static const char *test_tags_of_mapping(void)
 {
 	const char *skip = why_not();

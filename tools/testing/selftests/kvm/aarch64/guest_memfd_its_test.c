@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_its_test: tables of the interrupt controller in a guest_memfd
+ * guest_memfd_its_test: GIC tables in a guest_memfd
  *
- * KVM reads the command queue, the configuration and the pending table of LPIs,
- * and saves and restores the tables of the ITS: all in memory that guest and host
- * share, and in private memory, of which only the guest can see the result.
+ * KVM reads the command queue, the configuration table and the pending table of
+ * LPIs, and saves and restores the tables of the ITS: in memory that guest and
+ * host share, and in private memory, where only the guest can see the result.
  *
- * The host does what a guest's driver would, through the device's attributes,
- * and keeps the interrupt pending: the guest takes none.
+ * The host does what a guest's driver would, through the device's attributes.
+ * The interrupt stays pending: the guest takes none.
  *
  * Append: kvm-arm.mode=nvhe
  */
@@ -25,7 +25,7 @@
 #define ITS_GPA		0x08080000ul
 #define TRANSLATER	(ITS_GPA + 0x10040)
 
-/* From Arm's IHI0069, the specification of the GIC. */
+/* From Arm IHI0069, the specification of the GIC. */
 #define GITS_CTLR	0x0
 #define GITS_CBASER	0x80
 #define GITS_CWRITER	0x88
@@ -51,7 +51,7 @@
 #define LPI		8195ul
 #define COLLECTION	3ul
 
-/* Where things are in the file: each has 64 KiB. */
+/* The layout of the file: each table has 64 KiB. */
 enum { DEVICES, COLLECTIONS, QUEUE, ITT, PROPERTIES, PENDING, NR_AREAS };
 
 static int gic_fd, its_fd;
@@ -132,7 +132,7 @@ static void stop(int fd)
 	stop_vm(fd);
 }
 
-/* The commands that map LPI, and their configuration. Returns their length. */
+/* Write commands that map LPI, and its configuration; returns the length. */
 static size_t write_commands(void)
 {
 	const uint64_t cmds[][4] = {
@@ -183,7 +183,7 @@ static uint64_t guest_sees(size_t offset)
 	return gmem_guest_read(vcpu, GPA + offset);
 }
 
-/* What is saved has the guest's memory as its only place; and back again. */
+/* Save everything to guest memory, and restore it from there. */
 static void check_save_and_restore(void)
 {
 	uint64_t word = area(PENDING) + LPI / 64 * 8, bit = 1ul << LPI % 64;
@@ -199,7 +199,7 @@ static void check_save_and_restore(void)
 	TEST_ASSERT(guest_sees(area(COLLECTIONS)) >> 63, "No collection is saved");
 	ASSERT_EQ(guest_sees(area(ITT) + EVENT * 8) & 0xffff, COLLECTION);
 
-	/* Restoring takes the pending bit out of the guest's table. */
+	/* Restoring clears the pending bit in the guest's table. */
 	its_control(KVM_DEV_ARM_ITS_CTRL_RESET);
 	set_tables();
 	its_set(GITS_CBASER, BASER_VALID | (GPA + area(QUEUE)));
@@ -231,7 +231,7 @@ static const char *test_private(void)
 	check_save_and_restore();
 	gmem_assert_no_access(mem, page_size);
 
-	/* Not even an address is needed. */
+	/* KVM must not need the mapping, either. */
 	ASSERT_OK(mprotect(mem, size, PROT_NONE));
 	its_control(KVM_DEV_ARM_ITS_SAVE_TABLES);
 	ASSERT_OK(mprotect(mem, size, PROT_READ | PROT_WRITE));
@@ -242,7 +242,7 @@ static const char *test_private(void)
 	return NULL;
 }
 
-/* What KVM wrote has to be migrated as well. */
+/* Pages that KVM writes must be in the dirty log, or migration loses them. */
 static const char *test_dirty_log(void)
 {
 	unsigned long bitmap[(NR_PAGES + 63) / 64] = { };
@@ -265,7 +265,7 @@ static const char *test_dirty_log(void)
 	return NULL;
 }
 
-/* Tables where there is no memory, or none any more: an error, and no more. */
+/* Saving tables to missing memory must fail, without other consequences. */
 static const char *test_no_memory(void)
 {
 	int fd = start(true);

@@ -3,9 +3,9 @@
  * guest_memfd_protected_test: guests that have only private memory
  *
  * Code, stack, page tables and all data are in private pages of a guest_memfd,
- * which neither the host nor KVM can reach through userspace_addr.  Such a guest
- * runs, does MMIO, has its stolen time accounted, and asks for pages to be shared
- * by the hypercalls that a guest of pKVM uses.
+ * which neither the host nor KVM can access through userspace_addr.  Such a
+ * guest runs, does MMIO, has its stolen time accounted, and asks to share pages
+ * with the hypercalls of pKVM guests.
  *
  * Append: kvm-arm.mode=nvhe
  * Environment: GMEM_FLAGS=no-direct-map
@@ -19,7 +19,7 @@
 #include "guest_memfd_protected.h"
 #include "processor.h"
 
-/* From Arm's DEN0028 (SMCCC), DEN0057 (stolen time), and KVM's vendor hypercalls. */
+/* Arm DEN0028 (SMCCC), DEN0057 (stolen time), and KVM's vendor hypercalls. */
 #define SMCCC_NOT_SUPPORTED	(-1l)
 #define SMCCC_INVALID_PARAMETER	(-3l)
 #define PV_TIME_FEATURES	0xc5000020
@@ -39,13 +39,13 @@ struct stolen_time {
 	uint8_t padding[48];
 };
 
-/* What the host tells the guest before the memory becomes private. */
+/* Parameters for the guest, set before its memory becomes private. */
 static struct {
 	uint64_t page;
 	uint64_t page_gpa;
 } params;
 
-/* The guest has a page of the host's size, that can be converted, in params. */
+/* Set params to an aligned page of the host's size, which can be converted. */
 static void start_vm(void *guest_code)
 {
 	uint64_t gpa;
@@ -81,7 +81,7 @@ static void expect_mmio_write(uint64_t gpa, uint64_t want)
 	ASSERT_EQ(val, want);
 }
 
-/* A device is in shared memory, where no slot is. */
+/* MMIO is an access to shared memory without a slot. */
 static const char *test_mmio(void)
 {
 	start_vm(mmio_guest);
@@ -90,7 +90,7 @@ static const char *test_mmio(void)
 	ASSERT_EQ(expect_report(1), MMIO_VALUE);
 	expect_mmio_write(MMIO_GPA + 8, MMIO_VALUE);
 
-	/* Made private, it is a mistake. */
+	/* An access to a private gfn without memory is an error. */
 	vm_make_private(vm, MMIO_GPA, page_size);
 	vcpu_run_expect_private_fault(vcpu, MMIO_GPA);
 	vm_make_shared(vm, MMIO_GPA, page_size);
@@ -108,7 +108,7 @@ static void pair_guest(void)
 	guest_report(1, a + b);
 }
 
-/* An instruction that nobody emulates: first of all it has to find its memory. */
+/* KVM cannot emulate this instruction, but must report missing memory first. */
 static const char *test_no_syndrome(void)
 {
 	int fd;
@@ -177,7 +177,7 @@ static void *spin(void *arg)
 	return NULL;
 }
 
-/* Somebody else wants the CPU, so that time is stolen. */
+/* Let another thread compete for the CPU, so that time is stolen. */
 static void lose_time(void)
 {
 	uint64_t before = run_delay();
@@ -223,7 +223,7 @@ static const char *test_stolen_time(void)
 	return NULL;
 }
 
-/* Hypercalls that the guest makes one after the other. */
+/* Hypercalls that the guest makes one after another. */
 struct call {
 	uint32_t func;
 	int64_t want;
@@ -251,7 +251,7 @@ static void calling_guest(void)
 	}
 }
 
-/* What the guest gets: x0, and nothing in x1 to x3 if that is no failure. */
+/* The result that the guest gets in x0; on success, x1 to x3 must be 0. */
 static void expect_result(int64_t want)
 {
 	uint64_t more;
@@ -271,7 +271,7 @@ static void start_calling_vm(const struct call *list, size_t nr, uint64_t cap)
 	vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, cap);
 }
 
-/* Calls that KVM answers itself. */
+/* Calls that KVM handles without an exit. */
 static void run_answered_calls(const struct call *list, size_t nr)
 {
 	size_t i;
@@ -341,7 +341,7 @@ static const char *test_call_taken_away(void)
 	return NULL;
 }
 
-/* The guest asks for its page to be shared, or private. */
+/* Run the guest until it asks for its page to be shared or private. */
 static void expect_call(uint32_t func)
 {
 	struct kvm_run *run = vcpu->run;
@@ -376,7 +376,7 @@ static const char *test_share_and_unshare(void)
 	make_private();
 	page = slot0()->host_mem + params.page_gpa;
 
-	/* KVM itself changes nothing. */
+	/* KVM itself does not convert the page. */
 	expect_call(MEM_SHARE);
 	ASSERT_OK(mprotect(page, page_size, PROT_READ | PROT_WRITE));
 	TEST_ASSERT(!gmem_try_read((void *)page, NULL), "The host can read private memory");
@@ -386,14 +386,14 @@ static const char *test_share_and_unshare(void)
 	*page = 0x4321;
 	ASSERT_EQ(expect_report(3), 0x4321ul);
 
-	/* User space may say no. */
+	/* User space may refuse. */
 	expect_call(MEM_UNSHARE);
 	vcpu->run->hypercall.ret = SMCCC_INVALID_PARAMETER;
 	expect_result(SMCCC_INVALID_PARAMETER);
 	ASSERT_EQ(expect_report(3), 0x4321ul);
 	ASSERT_EQ(*page, 0x4321ul);
 
-	/* The answer is taken even if the guest does not run at once. */
+	/* The result is consumed even if KVM_RUN does not enter the guest. */
 	expect_call(MEM_UNSHARE);
 	vm_make_private(vm, params.page_gpa, page_size);
 	vcpu->run->immediate_exit = 1;
@@ -404,7 +404,7 @@ static const char *test_share_and_unshare(void)
 	TEST_ASSERT(!gmem_try_read((void *)page, NULL), "The host can read private memory");
 	ASSERT_EQ(expect_report(3), 0x4321ul);
 
-	/* What is under way is completed though the capability is taken back. */
+	/* A pending call is completed even if the capability is disabled. */
 	expect_call(MEM_SHARE);
 	vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, 0);
 	expect_result(0);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_types_test: which VMs there are, and which get no guest_memfd
+ * guest_memfd_types_test: VM types, and VMs without guest_memfd
  *
- * The type of a VM beside its IPA size in the machine type, the capabilities of
- * each, and what excludes a guest_memfd: memory tagging, in either order, and
- * pKVM, under which all that belongs to guest_memfd is refused.
+ * Tests the VM type in the machine type, in addition to the IPA size, the
+ * capabilities of each type, and what excludes guest_memfd: memory tagging, in
+ * either order, and pKVM, which refuses everything related to guest_memfd.
  *
  * Append: kvm-arm.mode=nvhe
  * Append: kvm-arm.mode=protected
@@ -64,7 +64,7 @@ static const char *test_vm_types(void)
 		}
 	}
 
-	/* The other bits of the IPA size, and those that have no meaning. */
+	/* The upper bits of the IPA size, and bits without a meaning. */
 	for (bit = 6; bit < 64; bit++) {
 		ASSERT_ERRNO(ioctl(kvm_fd, KVM_CREATE_VM, 1ul << bit), EINVAL);
 		if (!(PROTECTED & 1ul << bit))
@@ -133,7 +133,7 @@ static const char *test_bad_addresses(void)
 	ASSERT_OK(bind(fd, end - size, mem));
 	delete_slot();
 
-	/* Addresses with a tag. */
+	/* Tagged addresses. */
 	ASSERT_ERRNO(bind(fd, GPA, (void *)((uintptr_t)mem | 1ul << 56)), EINVAL);
 	ASSERT_ERRNO(bind(fd, GPA, (void *)((uintptr_t)mem | 0xful << 60)), EINVAL);
 	ASSERT_OK(bind(fd, GPA, mem));
@@ -141,7 +141,7 @@ static const char *test_bad_addresses(void)
 	return NULL;
 }
 
-/* Only a protected VM has slots with two backings. */
+/* Only protected VMs support dual-backed slots. */
 static const char *test_dual_backed(void)
 {
 	int fd;
@@ -188,7 +188,7 @@ static const char *test_mte_first(void)
 	ASSERT_ERRNO(bind(fd, GPA, mem), EINVAL);
 	ASSERT_EQ(gmem_nr_bindings(fd), 0);
 
-	/* Nor as plain memory: its pages have no tags. */
+	/* Nor can it be plain memory of a slot: its pages have no tags. */
 	ASSERT_ERRNO(__vm_set_user_memory_region(vm, SLOT, 0, GPA, size, mem), EINVAL);
 	other = gmem_anonymous(size);
 	vm_set_user_memory_region2(vm, SLOT, 0, GPA, size, other, -1, 0);
@@ -210,7 +210,7 @@ static const char *test_mte_second(void)
 	ASSERT_ERRNO(enable_mte(), EINVAL);
 	TEST_ASSERT(gmem_has_binding(fd, SLOT, GPA, 0, size), "The binding is gone");
 
-	/* Also when the file is closed and the slot still there. */
+	/* The same if the file is closed, but the slot still exists. */
 	free_memory(fd);
 	ASSERT_ERRNO(enable_mte(), EINVAL);
 	delete_slot();
@@ -251,7 +251,7 @@ static const char *test_pkvm_refuses(void)
 	ASSERT_ERRNO(__vm_make_private(vm, GPA, size), EINVAL);
 	ASSERT_ERRNO(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range), EINVAL);
 
-	/* Guests that ask for none of this run. */
+	/* Guests that use none of this still run. */
 	vm_set_user_memory_region(vm, SLOT, 0, GPA, size, other);
 	gmem_guest_start(vcpu);
 	stop_vm(-1);
@@ -259,7 +259,7 @@ static const char *test_pkvm_refuses(void)
 	return NULL;
 }
 
-/* KVM maps memory of the kernel at EL2 there, which may become guest memory. */
+/* With nVHE, KVM maps kernel memory at EL2 that may become guest memory. */
 static const char *test_nvhe_hides_nothing(void)
 {
 	uint64_t flag = GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
