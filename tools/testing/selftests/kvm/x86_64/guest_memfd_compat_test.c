@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_compat_test: the ABI as a 32-bit process sees it
+ * guest_memfd_compat_test: the ABI for 32-bit processes
  *
- * The structures have one layout for 32 and 64 bits, and the numbers one
- * meaning.  Every call goes through int $0x80, which is the entry of 32-bit
- * system calls also when a 64-bit process uses it; all pointers are therefore
- * below 4 GiB.
+ * Structures have the same layout and numbers the same meaning for 32 and 64
+ * bits.  All calls use int $0x80, the entry for 32-bit system calls even in a
+ * 64-bit process; all pointers must therefore be below 4 GiB.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -22,7 +21,7 @@
 #define NR32_MMAP2	192
 #define NR32_FALLOCATE	324
 
-/* Memory that a 32-bit pointer can name. */
+/* Memory that a 32-bit pointer can address. */
 static union {
 	struct kvm_create_guest_memfd create;
 	struct kvm_userspace_memory_region2 region;
@@ -37,7 +36,7 @@ static union {
 	} dirty_log;
 } *low;
 
-/* An i386 system call: returns like a 64-bit one does from libc. */
+/* An i386 system call; returns -1 and sets errno on failure, like libc. */
 static long syscall32(uint32_t nr, uint32_t a, uint32_t b, uint32_t c, uint32_t d,
 		      uint32_t e, uint32_t f)
 {
@@ -126,7 +125,7 @@ static const char *test_create(void)
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-flags"), (uint64_t)GMEM_SHARED);
 	close(fd);
 
-	/* Both halves of each field arrive. */
+	/* KVM sees both halves of each field. */
 	fd = ASSERT_OK(create32(big, 0));
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-size"), big);
 	close(fd);
@@ -137,7 +136,7 @@ static const char *test_create(void)
 	return NULL;
 }
 
-/* Values with the highest bit set would be errors. */
+/* Values with the highest bit set would look like errors. */
 static const char *test_caps(void)
 {
 	static const int caps[] = {
@@ -295,7 +294,7 @@ static void assert_file_attributes(int fd, uint64_t offset)
 	gmem_assert_no_access(mem, page_size);
 	TEST_ASSERT(gmem_try_read(mem + page_size, NULL), "The next page is private");
 
-	/* A one in either half is noticed. */
+	/* Bits in either half are checked. */
 	ASSERT_ERRNO(convert32(fd, offset, page_size, 1ull << 36, 0), EINVAL);
 	ASSERT_ERRNO(convert32(fd, offset, page_size, private, 1), EINVAL);
 	ASSERT_ERRNO(convert32(fd, offset, page_size, private, 1ull << 63), EINVAL);
@@ -314,7 +313,7 @@ static void assert_file_attributes(int fd, uint64_t offset)
 	TEST_ASSERT(gmem_try_read(mem, NULL), "The page is private");
 }
 
-/* Somebody has a page: where it is comes back, although all of it is above 4 GiB. */
+/* A page is in use: its offset is returned, although it is above 4 GiB. */
 static void assert_error_offset(int fd, uint64_t offset)
 {
 	struct iovec iov = { mem + page_size, page_size };
@@ -326,7 +325,7 @@ static void assert_error_offset(int fd, uint64_t offset)
 	ASSERT_ERRNO(convert32(fd, offset, size, KVM_MEMORY_ATTRIBUTE_PRIVATE, 0), EAGAIN);
 	ASSERT_EQ((uint64_t)low->attributes2.error_offset, offset + page_size);
 
-	/* It has to be possible to write it there. */
+	/* The call fails if the offset cannot be written back. */
 	ASSERT_OK(mprotect(low, page_size, PROT_READ));
 	ASSERT_ERRNO(ioctl32(fd, KVM_SET_MEMORY_ATTRIBUTES2, low), EFAULT);
 	ASSERT_OK(mprotect(low, page_size, PROT_READ | PROT_WRITE));
@@ -348,7 +347,7 @@ static const char *test_file_attributes(void)
 	kvm_vm_free(protected);
 	free_memory(fd);
 
-	/* What has no private memory. */
+	/* Files of an ordinary VM have no private memory. */
 	fd = ASSERT_OK(create32(size, GMEM_SHARED));
 	ASSERT_ERRNO(convert32(fd, 0, size, 0, 0), EINVAL);
 	close(fd);
@@ -432,14 +431,14 @@ static const char *test_prefault_protected(void)
 	struct kvm_vm *protected = gmem_create_vm(true, 1, gmem_guest_code, &vcpu);
 
 	assert_prefault();
-	/* Private memory that is not there is another error. */
+	/* Missing private memory is a different error. */
 	vm_make_private(protected, far, far);
 	ASSERT_ERRNO(prefault32(far, page_size, 0), EFAULT);
 	kvm_vm_free(protected);
 	return NULL;
 }
 
-/* A protected VM has no second address space, in this ABI neither. */
+/* Protected VMs have no second address space, not in this ABI, either. */
 static const char *test_protected_slots(void)
 {
 	struct kvm_vm *ordinary = vm;
@@ -454,7 +453,7 @@ static const char *test_protected_slots(void)
 	ASSERT_ERRNO(ioctl32(vm->fd, KVM_SET_USER_MEMORY_REGION2, low), EINVAL);
 	ASSERT_OK(bind32(0, 0, -1, 0));
 	close(fd);
-	/* A file without MMAP has two backings here. */
+	/* A slot with a file without MMAP is dual-backed. */
 	fd = ASSERT_OK(create32(size, 0));
 	ASSERT_ERRNO(bind32(KVM_MEM_LOG_DIRTY_PAGES, size, fd, 0), EINVAL);
 	ASSERT_OK(bind32(0, size, fd, 0));
@@ -484,7 +483,7 @@ static const struct gmem_test tests[] = {
 static void init(void)
 {
 	init_barebones();
-	__TEST_REQUIRE(has_compat(), "The kernel takes no 32-bit system calls");
+	__TEST_REQUIRE(has_compat(), "The kernel does not support 32-bit system calls");
 	low = ASSERT_OK(mmap(NULL, page_size, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
 }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_emulation_test: instructions that KVM emulates and that miss memory
+ * guest_memfd_emulation_test: emulated accesses to missing memory
  *
- * In a protected VM an access to memory that is not there ends in an exit that
- * says so, whether the guest makes it or KVM for the guest.  It must not become
- * MMIO: what the guest writes to its memory is nobody's business, and what user
- * space supplies for MMIO is not what is in the memory.  The instruction can be
- * repeated when there is memory.
+ * In a protected VM, an access to missing memory causes a memory fault exit,
+ * whether the guest makes the access or KVM emulates it.  It must not become
+ * MMIO, which would disclose data that the guest writes and let user space
+ * supply data that the guest reads.  The instruction can be repeated once there
+ * is memory.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 
 #include "guest_memfd_protected.h"
 
-/* A slot beside the guest's own memory. */
+/* A slot in addition to the guest's own memory. */
 #define SLOT		5
 #define SLOT_GPA	0x20000000ul
 #define FEP_PARAM	"/sys/module/kvm/parameters/force_emulation_prefix"
@@ -48,7 +48,7 @@ static uint64_t guest_access(enum access access)
 		asm volatile(FEP "pushq (%1)\n\tpopq %0" : "=r" (val) : "r" (p) : "memory");
 		break;
 	default:
-		/* The prefix is the last thing on the page before. */
+		/* The prefix is at the end of the preceding page. */
 		val = ((uint64_t (*)(void))(SLOT_GPA - FEP_SIZE))();
 	}
 	return val;
@@ -61,7 +61,7 @@ static void access_guest(enum access access)
 	guest_report(3, READ_ONCE(*(uint64_t *)SLOT_GPA));
 }
 
-/* SLOT_GPA, in the page tables of the guest, behind a page of slot 0. */
+/* Map SLOT_GPA in the guest, after a page of slot 0. */
 static void start_vm(enum access access)
 {
 	uint64_t page;
@@ -74,12 +74,12 @@ static void start_vm(enum access access)
 	memcpy(addr_gpa2hva(vm, page) + page_size - FEP_SIZE, "\x0f\x0bkvm", FEP_SIZE);
 }
 
-/* The first access must end in the exit, with nothing told and nothing done. */
+/* The first access must cause an exit, without any side effects. */
 static void expect_fault(uint64_t flags)
 {
 	expect_report(1);
 	vcpu_run_expect_memory_fault_flags(vcpu, SLOT_GPA, EFAULT, flags);
-	/* Again, as nothing has changed. */
+	/* The same again, since nothing has changed. */
 	vcpu_run_expect_memory_fault_flags(vcpu, SLOT_GPA, EFAULT, flags);
 	if (slot_mem)
 		TEST_ASSERT(gmem_is_zero(slot_mem, page_size), "Something was written");
@@ -113,8 +113,8 @@ static void check_repeated(enum access access)
 }
 
 /*
- * A gmem-only slot whose file is closed.  The file's state counts, @private, and
- * not the other one that the VM has for its gfn.
+ * A gmem-only slot whose file is closed.  The exit reports the state of the
+ * file, @private, not the opposite state that the VM has for the gfn.
  */
 static void check_closed(enum access access, bool private)
 {
@@ -152,7 +152,7 @@ static const char *test_closed_file(void)
 	return NULL;
 }
 
-/* Where there is no memory and should be none, it is MMIO as ever. */
+/* Shared gfns without a slot are still MMIO. */
 static const char *test_mmio(void)
 {
 	struct kvm_run *run;
@@ -171,7 +171,7 @@ static const char *test_mmio(void)
 	return NULL;
 }
 
-/* A far call: pushes CS to the page behind SLOT_GPA, and RIP to SLOT_GPA. */
+/* A far call: pushes CS to the page after SLOT_GPA, and RIP to SLOT_GPA's. */
 static void far_call_guest(void)
 {
 	struct {
@@ -194,7 +194,7 @@ static void far_call_guest(void)
 	guest_report(2, 0);
 }
 
-/* What went to MMIO first is forgotten with the instruction, and comes again. */
+/* An MMIO write before the fault is dropped and repeated by the instruction. */
 static const char *test_mmio_first(void)
 {
 	struct kvm_run *run;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_hidden_test: KVM's own use of pages without a kernel address
+ * guest_memfd_hidden_test: KVM's own accesses to hidden memory
  *
- * The guest's clock, steal time, data of asynchronous page faults and VMCBs are
- * in such pages: in a slot on the file, in an ordinary slot on a mapping of the
- * file, or in private memory of a protected VM.  What Xen guests share with KVM
- * cannot be there.
+ * The guest's clock, its steal time, its async page fault data and VMCBs are in
+ * hidden memory: in a slot with the file, in an ordinary slot on a mapping of
+ * the file, or in private memory of a protected VM.  Memory that Xen guests
+ * share with KVM cannot be hidden.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -29,19 +29,19 @@
 
 #define GMEM_HIDDEN	(GMEM_SHARED | GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
 
-/* Where in the file things are. */
+/* The layout of the file. */
 #define CLOCK_GPA	GPA
 #define STEAL_GPA	(GPA + 0x1000)
 #define APF_GPA		(GPA + 0x1040)
 #define VMCB_GPA	(GPA + 0x2000)
 #define SAVE_AREA_GPA	(GPA + 0x3000)
-/* A VMCB ends long before. */
+/* In the part of the page that the VMCB does not use. */
 #define COUNTER_GPA	(VMCB_GPA + 0xff8)
 
-/* No memory. */
+/* A guest physical address without memory. */
 #define NO_GPA		0x30000000ul
 
-/* Memory of an ordinary slot that is not there yet. */
+/* Memory of an ordinary slot that is provided late. */
 #define LATE_SLOT	(SLOT + 1)
 #define LATE_GPA	0x18000000ul
 #define LATE_VALUE	0x1234567890ul
@@ -71,7 +71,7 @@ static void start(enum kind kind, int nr_vcpus, void *code, struct kvm_vcpu **vc
 		vm_make_private(vm, GPA, size);
 }
 
-/* Run the guest up to GUEST_SYNC(@stage), or to its end: 0. */
+/* Run the guest up to GUEST_SYNC(@stage), or up to its end if @stage is 0. */
 static void expect_stage(struct kvm_vcpu *vcpu, uint64_t stage)
 {
 	struct ucall uc;
@@ -109,7 +109,7 @@ static void clock_guest(void)
 	wrmsr(MSR_KVM_STEAL_TIME, STEAL_GPA | KVM_MSR_ENABLED);
 	GUEST_SYNC(1);
 
-	/* A version that is odd is an update that was not finished. */
+	/* An odd version means that an update is in progress. */
 	GUEST_ASSERT_2(clock->version > version, clock->version, version);
 	version = clock->version;
 	GUEST_ASSERT_1(!(version & 1), version);
@@ -118,7 +118,7 @@ static void clock_guest(void)
 	GUEST_ASSERT_1(steal->version && !(steal->version & 1), steal->version);
 	GUEST_SYNC(2);
 
-	/* The host says that it had stopped us; that stays until we clear it. */
+	/* The host sets PVCLOCK_GUEST_STOPPED, the guest must clear it. */
 	GUEST_ASSERT_2(clock->version > version, clock->version, version);
 	GUEST_ASSERT(clock->flags & PVCLOCK_GUEST_STOPPED);
 	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, CLOCK_GPA | 1);
@@ -150,7 +150,7 @@ static const char *check_clock(enum kind kind)
 	if (kind == PRIVATE)
 		goto end;
 
-	/* What KVM writes has to be in the dirty log. */
+	/* KVM's writes must be in the dirty log. */
 	if (kind == MAPPED)
 		vm_set_user_memory_region(vm, SLOT, KVM_MEM_LOG_DIRTY_PAGES, GPA, size, mem);
 	else
@@ -169,7 +169,7 @@ stop:
 	return NULL;
 }
 
-/* One vCPU has its clock updated all the time, another one reads it. */
+/* One vCPU constantly requests updates of its clock, another one reads it. */
 static void update_guest(bool writer, bool *done)
 {
 	struct pvclock_vcpu_time_info *clock = (void *)CLOCK_GPA, now;
@@ -212,7 +212,7 @@ static const char *check_clock_reader(enum kind kind)
 	return NULL;
 }
 
-/* Set in the guest. */
+/* Set by the guest. */
 static uint32_t absent_token, ready_token;
 
 static void absent_handler(struct ex_regs *regs)
@@ -244,7 +244,7 @@ static void async_guest(void)
 	wrmsr(MSR_KVM_ASYNC_PF_INT, READY_VECTOR);
 	wrmsr(MSR_KVM_ASYNC_PF_EN, APF_GPA | KVM_ASYNC_PF_ENABLED |
 	      KVM_ASYNC_PF_SEND_ALWAYS | KVM_ASYNC_PF_DELIVERY_AS_INT);
-	/* Interrupts are not on before the end of the next instruction. */
+	/* sti enables interrupts only after the next instruction. */
 	asm volatile("sti\n\tnop");
 	val = READ_ONCE(*(uint64_t *)LATE_GPA);
 	asm volatile("cli");
@@ -255,7 +255,7 @@ static void async_guest(void)
 	GUEST_DONE();
 }
 
-/* Bring the page, a while after it was asked for. */
+/* Provide the page a while after it is requested. */
 static void *serve_late_page(void *arg)
 {
 	uint64_t page[512] = { LATE_VALUE };
@@ -313,8 +313,8 @@ static void l2_guest(void)
 }
 
 /*
- * L1 runs L2 again and again.  The other vCPU counts in the page of the VMCB:
- * what KVM writes there must not bring back an old value.
+ * L1 runs L2 repeatedly.  The other vCPU increments a counter in the page of
+ * the VMCB: KVM's writes to the page must not restore an old value.
  */
 static void l1_guest(struct svm_test_data *svm, bool *done)
 {
@@ -344,7 +344,7 @@ static void l1_guest(struct svm_test_data *svm, bool *done)
 		svm->vmcb->save.rip += 3;
 	}
 
-	/* That its MSR bitmap is not there KVM finds late, and exits to L1. */
+	/* KVM finds late that the MSR bitmap is missing, and exits to L1. */
 	svm->vmcb->control.intercept |= 1ull << INTERCEPT_MSR_PROT;
 	svm->vmcb->control.msrpm_base_pa = NO_GPA;
 	run_guest(svm->vmcb, svm->vmcb_gpa);
@@ -387,7 +387,7 @@ static int set_xen_address(uint16_t type, uint64_t gpa)
 	return __vcpu_ioctl(vcpu, KVM_XEN_VCPU_SET_ATTR, &attr);
 }
 
-/* What KVM would have to keep mapped is refused, and not written to. */
+/* KVM refuses memory that it would keep mapped, and does not write to it. */
 static const char *check_xen(enum kind kind)
 {
 	struct kvm_xen_hvm_attr attr = {
@@ -404,7 +404,7 @@ static const char *check_xen(enum kind kind)
 	ASSERT_ERRNO(set_xen_address(KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, GPA), EFAULT);
 	ASSERT_ERRNO(set_xen_address(KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO, GPA), EFAULT);
 	ASSERT_ERRNO(set_xen_address(KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR, GPA), EFAULT);
-	/* All clocks are to be updated. */
+	/* Request an update of all clocks. */
 	vm_ioctl(vm, KVM_SET_CLOCK, &now);
 	expect_stage(vcpu, 0);
 	if (kind == PRIVATE)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_nested_test: guest_memfd memory under a nested guest
+ * guest_memfd_nested_test: guest_memfd memory of nested guests
  *
- * An L2 that is given some of its L1's guest_memfd memory, with nested paging
- * (KVM shadows L1's nested page tables) and without it, beside a slot 0 that is
- * ordinary or a guest_memfd too.
+ * L2 uses guest_memfd memory of its L1, with nested paging (KVM shadows L1's
+ * nested page tables) and without, while slot 0 is ordinary memory or a
+ * guest_memfd as well.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -25,7 +25,7 @@
 
 static int fd;
 
-/* L2 takes orders from the host itself; its exits for I/O do not go to L1. */
+/* L2 takes commands directly from the host: its I/O exits do not go to L1. */
 static void l1_guest_code(struct svm_test_data *svm, uint64_t nested_cr3)
 {
 	static unsigned long l2_stack[L2_STACK_WORDS];
@@ -39,7 +39,7 @@ static void l1_guest_code(struct svm_test_data *svm, uint64_t nested_cr3)
 	GUEST_DONE();
 }
 
-/* Nested page tables that map the first GiB one to one. Returns their root. */
+/* Map the first GiB one to one in nested page tables; returns their root. */
 static uint64_t build_nested_page_tables(void)
 {
 	const uint64_t bits = PTE_PRESENT_MASK | PTE_WRITABLE_MASK | PTE_USER_MASK;
@@ -124,7 +124,7 @@ static void check_delete_and_fault(void)
 	gmem_guest_fill(vcpu, GPA, size, 4);
 	assert_host_sees(mem, size, 4);
 
-	/* The address in the exit is L1's, whoever made the access. */
+	/* The exit reports L1's gpa, even if L2 made the access. */
 	free_memory(fd);
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
 	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EFAULT);
@@ -146,7 +146,7 @@ static void check_conversion(void)
 	gmem_assert_no_access(mem + page_size, size - page_size);
 	assert_guest_sees(vcpu, GPA, size, 6);
 
-	/* Private, and nobody has memory for it: L1's address, again. */
+	/* Private, but without memory: the exit reports L1's gpa again. */
 	delete_slot();
 	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
 	vcpu_run_expect_private_fault(vcpu, GPA + page_size);

@@ -3,9 +3,9 @@
  * guest_memfd_protected_test: guests that have only private memory
  *
  * Code, stack, page tables and all data are in private pages of a guest_memfd,
- * which neither the host nor KVM can reach through userspace_addr.  What KVM
- * does for a guest has to work all the same: walk its page tables, fetch and
- * emulate instructions, keep its clock and steal time, run nested guests.
+ * which neither the host nor KVM can access through userspace_addr.  KVM must
+ * still be able to walk the guest's page tables, fetch and emulate
+ * instructions, update its clock and steal time, and run nested guests.
  *
  * Environment: GMEM_FLAGS=no-direct-map
  */
@@ -22,7 +22,7 @@
 #include "hyperv.h"
 #include "svm_util.h"
 
-/* A slot beside the guest's own memory. */
+/* A slot in addition to the guest's own memory. */
 #define SLOT		5
 #define SLOT_GPA	0x20000000ul
 #define FEP_PARAM	"/sys/module/kvm/parameters/force_emulation_prefix"
@@ -30,7 +30,7 @@
 #define NR_STORES	20000
 #define NR_CONVERSIONS	300
 
-/* What the host tells the guest before the memory becomes private. */
+/* Parameters for the guest, set before its memory becomes private. */
 static struct {
 	uint64_t clock_gpa;
 	uint64_t steal_gpa;
@@ -90,7 +90,7 @@ static const char *test_clock(void)
 	return NULL;
 }
 
-/* A page at SLOT_GPA, shared and from an ordinary slot. */
+/* Add an ordinary slot with a shared page at SLOT_GPA. */
 static void *add_ordinary_slot(void)
 {
 	void *mem = gmem_anonymous(page_size);
@@ -122,7 +122,7 @@ static const char *test_clock_and_slots(void)
 	version = expect_report(1);
 	TEST_ASSERT(version && version == mem->version, "The clock is not in the slot");
 
-	/* The same addresses, for guest and host, and other memory. */
+	/* The same guest and host addresses, but other memory. */
 	fd = vm_create_guest_memfd(vm, page_size, GUEST_MEMFD_FLAG_MMAP);
 	vm_set_user_memory_region(vm, SLOT, 0, SLOT_GPA, 0, NULL);
 	vm_set_user_memory_region2(vm, SLOT, KVM_MEM_GUEST_MEMFD, SLOT_GPA, page_size,
@@ -159,7 +159,7 @@ static void endless_clock_guest(void)
 		guest_report(1, 0);
 }
 
-/* KVM keeps the clock in a page that is converted, and is not in the way. */
+/* KVM updates the clock in a page, and must not prevent its conversion. */
 static const char *test_clock_and_conversions(void)
 {
 	unsigned long busy = 0;
@@ -213,7 +213,7 @@ static void no_memory_guest(void)
 	guest_report(3, *(uint64_t *)(SLOT_GPA + 128));
 }
 
-/* A private page for which there is no guest_memfd: KVM has no other place. */
+/* A private page without guest_memfd: KVM must not use other memory instead. */
 static const char *test_no_private_memory(void)
 {
 	uint8_t *mem;
@@ -230,7 +230,7 @@ static const char *test_no_private_memory(void)
 	vcpu_run_expect_memory_fault_flags(vcpu, SLOT_GPA, EFAULT, KVM_MEMORY_EXIT_FLAG_PRIVATE);
 	TEST_ASSERT(gmem_is_zero(mem, page_size), "Private data in shared memory");
 
-	/* Once more. */
+	/* The store is repeated once the page is shared. */
 	vm_make_shared(vm, SLOT_GPA, page_size);
 	ASSERT_EQ(expect_report(3), MMIO_VALUE);
 	ASSERT_EQ(*(uint64_t *)(mem + 128), MMIO_VALUE);
@@ -262,7 +262,7 @@ static const char *test_hyperv_assist_page(void)
 	return NULL;
 }
 
-/* Instructions that touch MMIO are emulated, with what is private around them. */
+/* Instructions that access MMIO are emulated; the rest they use is private. */
 static void mmio_guest(void)
 {
 	void *from = (void *)MMIO_GPA, *to = guest_buf;
@@ -345,7 +345,7 @@ static void locked_guest(void)
 	asm volatile(FEP "lock addw $0x100, %0" : "+m" (*p) : : "memory", "cc");
 	asm volatile(FEP "lock addl $0x10000, %0" : "+m" (*p) : : "memory", "cc");
 	guest_report(4, *p);
-	/* Plain emulated accesses, the last one to a page that is not there. */
+	/* Plain emulated accesses, the last one to an unallocated page. */
 	asm volatile(FEP "movq $0x77, %0" : "=m" (*p) : : "memory");
 	guest_report(5, *p);
 	p = (uint64_t *)params.page;
@@ -353,7 +353,7 @@ static void locked_guest(void)
 	guest_report(6, *p);
 }
 
-/* Emulated instructions that have to be atomic. */
+/* Emulated instructions that must be atomic. */
 static const char *test_locked_instructions(void)
 {
 	struct userspace_mem_region *region;
@@ -410,7 +410,7 @@ static void *run_to_done(void *arg)
 	return NULL;
 }
 
-/* Another vCPU sees all of an emulated store or nothing of it. */
+/* Another vCPU must see an emulated store as a whole or not at all. */
 static const char *test_whole_stores(void)
 {
 	struct kvm_vcpu *vcpus[2];
@@ -454,7 +454,7 @@ static void hypercall_guest(void)
 	guest_report(8, guest_map_gpa(1, 0));
 }
 
-/* The guest asks for a page to be shared (@attrs 0) or private. */
+/* Run the guest until it asks for a page to be shared (@attrs 0) or private. */
 static void expect_hypercall(uint64_t attrs)
 {
 	struct kvm_run *run = vcpu->run;
@@ -495,7 +495,7 @@ static const char *test_map_gpa_range(void)
 	*page = 0x4321;
 	ASSERT_EQ(expect_report(2), 0x4321ul);
 
-	/* A page that is in use: the guest is told to try again. */
+	/* A page is in use: the guest is told to try again. */
 	ASSERT_OK(pipe(fds));
 	iov.iov_base = page;
 	iov.iov_len = page_size;
@@ -513,7 +513,7 @@ static const char *test_map_gpa_range(void)
 	ASSERT_EQ(expect_report(4), 0ul);
 	ASSERT_EQ(expect_report(5), 0x5678ul);
 
-	/* Nonsense does not get to user space. */
+	/* KVM refuses invalid arguments without an exit. */
 	ASSERT_EQ(expect_report(6), (uint64_t)-EINVAL);
 	ASSERT_EQ(expect_report(7), (uint64_t)-EINVAL);
 	vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, 0);
@@ -544,7 +544,7 @@ static void l1_guest(struct svm_test_data *svm)
 	}
 }
 
-/* The VMCB, its bitmaps, and what L2 uses are private as well. */
+/* The VMCB, its bitmaps and the memory of L2 are private as well. */
 static const char *test_nested(void)
 {
 	vm_vaddr_t svm_gva;

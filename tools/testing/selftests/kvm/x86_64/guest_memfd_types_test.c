@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guest_memfd_types_test: which types of VM there are
+ * guest_memfd_types_test: VM types
  *
- * What KVM_CAP_VM_TYPES names can be created, and nothing else.  Protected VMs
- * need the TDP MMU, and have one address space and thus no SMM.
+ * VM types in KVM_CAP_VM_TYPES can be created, all others are refused.
+ * Protected VMs require the TDP MMU, and have only one address space and thus
+ * no SMM.
  *
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
@@ -39,7 +40,7 @@ static const char *test_vm_types(void)
 	return NULL;
 }
 
-/* No slot in the second address space, of whatever kind. */
+/* A protected VM has no slots in a second address space. */
 static const char *test_address_spaces(void)
 {
 	struct kvm_vm *ordinary = vm_create_barebones();
@@ -58,7 +59,7 @@ static const char *test_address_spaces(void)
 	return NULL;
 }
 
-/* No vCPU is in SMM, or about to be, whoever asks for it. */
+/* User space cannot put a vCPU of a protected VM into SMM. */
 static const char *test_smm(void)
 {
 	struct kvm_vm *ordinary = vm_create_barebones();

@@ -2,10 +2,10 @@
 /*
  * guest_memfd_vfio_test: devices behind an IOMMU
  *
- * VFIO pins what user space maps for a device.  Memory of an ordinary file can be
- * pinned, and a conversion to private finds that it is; private memory and files
- * with GUEST_MEMFD_FLAG_NO_DIRECT_MAP are refused with EFAULT, and nothing of the
- * range stays pinned.
+ * VFIO pins memory that user space maps for a device.  Memory of an ordinary
+ * file can be pinned, and cannot be converted to private while it is.  Private
+ * memory and files with GUEST_MEMFD_FLAG_NO_DIRECT_MAP are refused with EFAULT,
+ * and no page of the range stays pinned.
  *
  * The device is QEMU's "edu", which has some memory and copies it to or from any
  * address.
@@ -31,7 +31,7 @@
 #define READ		VFIO_DMA_MAP_FLAG_READ
 #define WRITE		VFIO_DMA_MAP_FLAG_WRITE
 
-/* Of the device: its memory, and the registers by which it copies. */
+/* The memory of the device, and its registers for copying. */
 #define EDU_MEMORY	0x40000
 #define EDU_SIZE	0x800
 #define EDU_SOURCE	0x80
@@ -62,7 +62,7 @@ static bool read_line(const char *dir, const char *name, char *line, int len)
 	return found;
 }
 
-/* Set address to that of the device. */
+/* Find the device and set address. */
 static bool find_device(void)
 {
 	char dir[288], vendor[16], model[16], id[40];
@@ -84,7 +84,7 @@ static bool find_device(void)
 	return address[0];
 }
 
-/* Give the device to vfio-pci: the number of its group, or -1. */
+/* Bind the device to vfio-pci; returns the number of its group, or -1. */
 static int bind_device(void)
 {
 	char path[128], target[128] = "";
@@ -156,7 +156,7 @@ static void edu_copy(uint64_t source, uint64_t target, uint64_t command)
 	TEST_FAIL("The device is stuck");
 }
 
-/* Through the device, from one page of what is mapped at IOVA to another. */
+/* Let the device copy one page of the mapping at IOVA to another. */
 static void device_copies(int from, int to)
 {
 	uint64_t source = IOVA + from * page_size, target = IOVA + to * page_size;
@@ -193,17 +193,17 @@ static void unmap_dma(size_t len)
 	ASSERT_EQ(unmap.size, len);
 }
 
-/* How many pages are pinned, in all the machine. */
+/* Number of pages that are pinned in the whole machine. */
 static uint64_t pinned(void)
 {
 	char line[64];
 
-	/* Have the counters of all CPUs added up. */
+	/* Add up the counters of all CPUs. */
 	read_line("/proc/sys/vm", "stat_refresh", line, sizeof(line));
 	return gmem_vmstat("nr_foll_pin_acquired") - gmem_vmstat("nr_foll_pin_released");
 }
 
-/* Nothing can be mapped, and nothing happens to the memory or to the address. */
+/* A mapping must fail, and must not leave pages pinned. */
 static void assert_refused(void *addr, size_t len)
 {
 	static const uint32_t flags[] = { READ, WRITE, READ | WRITE };
@@ -216,7 +216,7 @@ static void assert_refused(void *addr, size_t len)
 	}
 }
 
-/* What has just been refused does not get in the way of what can be mapped. */
+/* A refused mapping must not prevent a valid one at the same IOVA. */
 static void assert_anonymous_works(void)
 {
 	uint8_t *buf = gmem_anonymous(size);
@@ -249,7 +249,7 @@ static const char *test_ordinary(void)
 	device_copies(0, 1);
 	assert_guest_sees(vcpu, GPA + page_size, page_size, 1);
 
-	/* The device keeps the page that it knows, the guest gets a new one. */
+	/* The device keeps its pinned page, the guest gets a new one. */
 	gmem_punch(fd, page_size, page_size);
 	gmem_guest_fill(vcpu, GPA + page_size, page_size, 2);
 	device_copies(0, 1);
@@ -291,7 +291,7 @@ static const char *test_hidden(void)
 	assert_guest_sees(vcpu, GPA, size, 1);
 	assert_host_sees(mem, size, 1);
 
-	/* Nobody has a reference to what leaves the file. */
+	/* No reference to the pages may remain after they leave the file. */
 	gmem_punch(fd, 0, size);
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 	gmem_wait_for_leaving();
@@ -312,7 +312,7 @@ static const char *test_hidden_convert(void)
 	return NULL;
 }
 
-/* What comes before the hidden memory in one call was pinned already. */
+/* Memory before the hidden part of the range is pinned first. */
 static const char *test_hidden_part(void)
 {
 	uint8_t *both = gmem_anonymous(2 * size);
