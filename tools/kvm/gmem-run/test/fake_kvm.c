@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A KVM for the self-test. One VM at a time: creating one starts afresh. The
- * guest_memfds are memfds, which have one inode each and can be mapped shared.
+ * A fake KVM for the self-test. There is one VM at a time: creating another one
+ * deletes all slots. The guest_memfds are memfds, each of which has its own
+ * inode and can be mapped shared.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -207,7 +208,7 @@ static int set_region(const void *arg, size_t size)
 	return 0;
 }
 
-/* The VM is asked by its descriptor, /dev/kvm by -1. */
+/* The fd of a VM queries that VM; -1 stands for /dev/kvm. */
 static int capability(int fd, long number)
 {
 	bool protected = fake_kvm.types >> GMEM_VM_TYPE & 1;
@@ -269,7 +270,7 @@ static int enable(const struct kvm_enable_cap *cap)
 	return 0;
 }
 
-/* What the VMM maps of a vCPU is a file like any other. */
+/* A memfd stands for the vCPU, so that the VMM can map it. */
 static int create_vcpu(void)
 {
 	int fd = memfd_create("kvm-vcpu", MFD_CLOEXEC);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A KVM for the self-test: memslots, guest_memfds and vCPUs, with the rules that
- * the library meets. A vCPU runs what the test puts into fake_kvm.guest.
+ * A fake KVM for the self-test: memslots, guest_memfds and vCPUs, with the
+ * rules that matter to the library. KVM_RUN calls fake_kvm.guest, which the
+ * test sets.
  */
 #ifndef FAKE_KVM_H
 #define FAKE_KVM_H
@@ -19,10 +20,10 @@ struct fake_slot {
 	bool bound;
 	struct kvm_userspace_memory_region2 region;
 	unsigned long ino;
-	bool private;		/* its first page, when it was bound */
+	bool private;		/* state of its first page when bound */
 };
 
-/* The states of a file, a byte a page. */
+/* A guest_memfd, with one byte of state per page. */
 struct fake_file {
 	unsigned long ino;
 	unsigned long long flags;
@@ -35,7 +36,7 @@ struct fake_kvm {
 	int create_errno;
 	int region2_errno;
 	int attributes_errno;
-	int attributes_failures;	/* how often; -1: always */
+	int attributes_failures;	/* number of failures; -1: always */
 	int enable_errno;
 	int nr_created;
 	int nr_converted;

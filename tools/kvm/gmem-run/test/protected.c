@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The self-test's cases of --protected.
+ * Self-test cases for --protected.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,7 @@
 static int vcpu;
 static struct kvm_run *run;
 
-/* A VM with memory in two slots at GPA, and a vCPU. */
+/* Creates a VM with memory in two slots at GPA, and a vCPU. */
 static void start(const char *from)
 {
 	check(gmem_private_from_parse(from, &gmem_options.from));
@@ -86,25 +86,25 @@ static void test_protected(void)
 	fake_kvm.guest = guest_is_private;
 	check(!run_vcpu(vcpu) && run->exit_reason == KVM_EXIT_HLT);
 	check(!run_vcpu(vcpu) && fake_kvm.nr_converted == 2);
-	/* Memory that comes later is never seen shared. */
+	/* Memory that is added later is private before it is bound. */
 	mem = map_anon(MIB);
 	mem[5] = 5;
 	check(!set(2, 8 * MIB, mem, MIB) && fake_slot(2)->private);
 	check(all_private(2, true) && fake_kvm.nr_converted == 3);
-	/* The file is private already when its slot comes back. */
+	/* The file is still private when it gets another slot. */
 	check(!set(2, 0, NULL, 0) && !set(3, 8 * MIB, mem, MIB));
 	check(fake_kvm.nr_converted == 3 && fake_slot(3)->private);
-	/* Read-only shadow RAM can be private, ROM remains what it is. */
+	/* Read-only shadow RAM can be private and is bound, ROM is not. */
 	check(!set(3, 0, NULL, 0));
 	check(!set_flags(3, 8 * MIB, mem, MIB, KVM_MEM_READONLY));
 	check(is_bound(3) && fake_slot(3)->private);
 	check(!set_flags(4, 0, map_anon(PAGE), PAGE, KVM_MEM_READONLY));
 	check(!is_bound(4));
-	/* A hole changes no state. */
+	/* Punching a hole does not change the state. */
 	check(!madvise(mem, MIB, MADV_DONTNEED) && all_private(3, true));
 }
 
-/* Without the option nothing is different. */
+/* Nothing changes without --protected. */
 static void test_not_protected(void)
 {
 	gmem_options.protected = false;
@@ -172,7 +172,7 @@ static const struct {
 	{ GPA, 512, MAP_PRIVATE_GPA | 2, 0, 0 },
 	{ GPA, 512, MAP_PRIVATE_GPA | 0xf, 0, 0 },
 	{ GPA, 1, MAP_SHARED_GPA, 0, 0 },
-	/* Not all of it is RAM: nothing changes. */
+	/* Not all of the range is RAM, or it is invalid: nothing changes. */
 	{ GPA - PAGE, 2, MAP_SHARED_GPA, 0, -EINVAL },
 	{ GPA + MIB, 257, MAP_SHARED_GPA, 0, -EINVAL },
 	{ 0, 1, MAP_SHARED_GPA, 0, -EINVAL },
@@ -191,7 +191,7 @@ static const struct {
 	{ GPA, 1, MAP_PRIVATE_GPA, 0, 0 },
 };
 
-/* The states that the calls up to this one must have made. */
+/* The state that a page must have after the first nr calls. */
 static bool expected(unsigned int slot, unsigned long page, int nr)
 {
 	if (nr == 1)
@@ -227,7 +227,7 @@ static int guest_asks(int fd, struct kvm_run *its_run)
 	return exits(KVM_EXIT_HYPERCALL);
 }
 
-/* The VMM does not see any of it. */
+/* The VMM gets none of the hypercall exits. */
 static void test_map_gpa_range(void)
 {
 	start("run");
@@ -237,7 +237,7 @@ static void test_map_gpa_range(void)
 	check(script == (int)ARRAY_SIZE(calls));
 }
 
-/* Without a moment of ours the guest does it all. */
+/* With --private-from guest, only the guest converts memory. */
 static int guest_asks_once(int fd, struct kvm_run *its_run)
 {
 	(void)fd;
@@ -251,7 +251,7 @@ static int guest_asks_once(int fd, struct kvm_run *its_run)
 	return exits(KVM_EXIT_HYPERCALL);
 }
 
-/* arm64 has other hypercalls, with one page each. */
+/* arm64 has other hypercalls, which convert one page each. */
 static int guest_shares(int fd, struct kvm_run *its_run)
 {
 	static const struct {
@@ -305,7 +305,7 @@ static int guest_faults(int fd, struct kvm_run *its_run)
 	return -fault_errno;
 }
 
-/* How often the guest ran until the VMM got the exit. */
+/* Returns how often the guest ran before the VMM got the exit. */
 static int runs_until_fault(u64 gpa, u64 size, u64 flags, int err)
 {
 	fault = (struct gmem_memory_fault){ flags, gpa, size };
@@ -320,7 +320,7 @@ static void test_memory_fault(void)
 {
 	start("run");
 	fake_kvm.guest = guest_faults;
-	/* Converted once; a fault that comes again is the VMM's. */
+	/* Converted once; if the fault recurs, the VMM gets it. */
 	check(runs_until_fault(GPA, PAGE, 0, EFAULT) == 2);
 	check(!fake_private(0, 0) && fake_private(0, 1));
 	check(runs_until_fault(GPA, PAGE, 0, EFAULT) == 1);
@@ -329,7 +329,7 @@ static void test_memory_fault(void)
 	check(all_private(0, true));
 	check(runs_until_fault(GPA + PAGE, PAGE, KVM_MEMORY_EXIT_FLAG_PRIVATE,
 			       EFAULT) == 1);
-	/* Not ours, not understood, not a matter of state. */
+	/* Not in bound slots, empty, unknown flag, other error. */
 	check(runs_until_fault(0, PAGE, 0, EFAULT) == 1);
 	check(runs_until_fault(GPA + 2 * MIB - PAGE, 2 * PAGE, 0, EFAULT) == 1);
 	check(runs_until_fault(GPA, 0, 0, EFAULT) == 1);
@@ -366,7 +366,7 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* The first to come converts, after others have had the memory in use. */
+/* One vCPU thread converts, retrying while the memory is in use. */
 static void test_vcpu_threads(void)
 {
 	pthread_t threads[4];
@@ -396,7 +396,7 @@ static void test_references(void)
 	check(stops(vcpu_run));
 	fake_kvm.attributes_failures = 0;
 	check(!run_vcpu(vcpu));
-	/* The same for memory that comes later. */
+	/* Conversion is also retried for memory that is added later. */
 	fake_kvm.attributes_errno = EAGAIN;
 	fake_kvm.attributes_failures = 3;
 	check(!set(2, 0, map_anon(MIB), MIB) && fake_slot(2)->private);
@@ -480,7 +480,7 @@ static void test_stops(void)
 	check(stops(run_elsewhere));
 	check(stops(run_closed));
 
-	/* An alias that goes in time is none, one that comes late is. */
+	/* An alias may be deleted in time, but not be added later. */
 	set_alias();
 	check(!set(5, 0, NULL, 0));
 	check(!set_flags(6, MIB, map_anon(PAGE), PAGE, KVM_MEM_READONLY));
@@ -507,7 +507,7 @@ static void test_cpuid(void)
 	struct kvm_cpuid_entry2 *have;
 
 	start("run");
-	/* No KVM here, as far as the guest is to know. */
+	/* Without the signature of KVM, CPUID is not changed. */
 	check(!ioctl(vcpu, KVM_SET_CPUID2, &cpuid));
 	check(!memcmp(fake_kvm.cpuid, &cpuid, sizeof(cpuid)));
 	memcpy(&cpuid.entries[1].ebx, "KVMKVMKVM\0\0", 12);
@@ -515,7 +515,7 @@ static void test_cpuid(void)
 	have = fake_kvm.cpuid->entries;
 	check(have[0].eax == 1 && have[2].eax == 0x10001 && have[3].eax == 1);
 	check(cpuid.entries[2].eax == 1);
-	/* Behind the leaves of Hyper-V. */
+	/* The leaves of KVM follow those of Hyper-V. */
 	cpuid.entries[1].function += 0x100;
 	check(!ioctl(vcpu, KVM_SET_CPUID2, &cpuid));
 	have = fake_kvm.cpuid->entries;

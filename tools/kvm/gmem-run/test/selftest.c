@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The library's self-test. It needs no KVM: the test is the VMM, fake_kvm.c is
- * the kernel's side, and the library's interposed functions lie in between as
- * they do in a VMM. Each case runs in a process of its own.
+ * The library's self-test. It needs no KVM: the test acts as the VMM and
+ * fake_kvm.c as the kernel, with the library's interposed functions between
+ * them, as in a real VMM. Each case runs in its own process.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -54,8 +54,9 @@ int set(unsigned int id, unsigned long gpa, void *mem, unsigned long size)
 }
 
 /*
- * ioctl() is declared as a function that never comes back to the file that
- * called it. A guest of a test does: not in this file, though.
+ * ioctl() is declared with the leaf attribute: the compiler may assume that it
+ * does not call back into the calling file. KVM_RUN does call the guest of a
+ * test, but none is in this file.
  */
 int run_vcpu(int fd)
 {
@@ -67,7 +68,7 @@ bool is_bound(unsigned int id)
 	return fake_slot(id) && fake_slot(id)->bound;
 }
 
-/* Does the library stop this process, with its own status? */
+/* Does what() make the library exit with GMEM_EXIT_REQUIRE? */
 bool stops(void (*what)(void))
 {
 	int status;
@@ -95,7 +96,7 @@ char *map_anon(size_t size)
 	return mem;
 }
 
-/* Where a VMA's flags and name come from. */
+/* The VMA of an address, with its flags. Its name is not valid any more. */
 static struct gmem_vma vma_at(const void *mem)
 {
 	struct gmem_maps maps;
@@ -123,7 +124,7 @@ static unsigned long allocated(unsigned int id)
 	return (unsigned long)st.st_blocks * 512;
 }
 
-/* Some host kernels give a page to a reader, others show the page of zeroes. */
+/* On a read, some host kernels allocate a page, others map the zero page. */
 static bool is_exclusive(const char *mem)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY);
@@ -143,7 +144,7 @@ static void test_anonymous(void)
 
 	for (i = 0; i < 16; i++)
 		memset(mem + i * 3 * PAGE, (int)i + 1, PAGE);
-	/* Written, but zero: stays allocated. Only read: not worth a page. */
+	/* Written zeroes stay allocated, the zero page is not copied. */
 	mem[PAGE] = 0;
 	check(!mem[2 * PAGE]);
 	nr += is_exclusive(mem + 2 * PAGE);
@@ -156,11 +157,11 @@ static void test_anonymous(void)
 	check(allocated(0) == nr * PAGE && !mem[PAGE]);
 	check(!mem[2 * PAGE]);
 	mem[100 * PAGE] = 1;
-	/* With the page that was only read. */
+	/* Includes page 2, which the read above allocated. */
 	check(allocated(0) == 19 * PAGE);
 }
 
-/* As QEMU does: reserve, map inside, leave a guard, several slots a block. */
+/* Like QEMU: reserve, map inside, leave a guard, several slots per block. */
 static void test_split_block(void)
 {
 	char *area = mmap(NULL, 4 * MIB, PROT_NONE,
@@ -185,7 +186,7 @@ static void test_merged_neighbours(void)
 	char *area = map_anon(3 * MIB);
 	char *mem;
 
-	/* One VMA in /proc/self/maps, three calls of mmap(). */
+	/* One VMA in /proc/self/maps, but two calls of mmap(). */
 	mem = mmap(area + MIB, MIB, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	check(vma_at(area).end > (uintptr_t)area + 2 * MIB);
@@ -205,7 +206,7 @@ static void test_slot_over_two_blocks(void)
 	check(is_bound(0) && on_file(area) && on_file(area + 2 * MIB - 1));
 }
 
-/* The C library's own mmap() is not seen: take no more than the slot. */
+/* The mmap() of the allocator is not seen: take only the slot. */
 static void test_allocator(void)
 {
 	char *mem = aligned_alloc(PAGE, 4 * MIB);
@@ -237,7 +238,7 @@ static void test_not_ours(void)
 	check(!set(2, 2 * MIB, gap, MIB) && !is_bound(2));
 	check(!set(3, 3 * MIB, heap, PAGE) && !is_bound(3));
 	check(gmem_regions_left == 4 && !fake_kvm.nr_created);
-	/* The gap was the slot's, not the memory's. */
+	/* A new mapping is tried although the previous one was refused. */
 	check(!set(2, 0, NULL, 0));
 	munmap(gap, MIB);
 	gap = mmap(gap, MIB, PROT_READ | PROT_WRITE,
@@ -285,7 +286,7 @@ static void test_shared_anonymous(void)
 
 	strcpy(mem + PAGE, "kept");
 	check(!set(0, 0, mem, MIB));
-	/* Only a privileged process gets at the file without an fd. */
+	/* Without an fd, only a privileged process can open the file. */
 	check(is_bound(0) == !geteuid());
 	check(!strcmp(mem + PAGE, "kept"));
 }
@@ -300,11 +301,11 @@ static void test_alias(void)
 	check(is_bound(0) && fake_slot(1) && !is_bound(1));
 	check(fake_slot(AS(1, 0)) && !is_bound(AS(1, 0)));
 	check(!gmem_regions_left);
-	/* Two slots at one address stay an error. */
+	/* Slots that overlap are still an error. */
 	check(set(2, 0, map_anon(PAGE), PAGE) == EEXIST);
 }
 
-/* The first writable slot is in SMM: the file is made, the binding is not. */
+/* If the slot in SMM comes first, the file is created but not bound. */
 static void test_other_space_first(void)
 {
 	char *mem = map_anon(MIB);
@@ -386,7 +387,7 @@ static void test_failures(void)
 	fake_kvm.create_errno = ENOMEM;
 	check(!set(0, 0, mem, MIB) && !is_bound(0) && !on_file(mem));
 	check(mem[5] == 9);
-	/* An ordinary slot has it now: not tried again. */
+	/* An ordinary slot has used the memory: it is not tried again. */
 	fake_kvm.create_errno = 0;
 	check(!set(0, 0, NULL, 0));
 	check(!set(0, 0, mem, MIB) && !is_bound(0));
@@ -405,7 +406,7 @@ static void test_failures(void)
 	check(gmem_regions_left == 4);
 }
 
-/* A block that is unmapped must not keep its VM alive by our fd. */
+/* After a block is unmapped, our fd must not keep the VM alive. */
 static void test_unmapped(void)
 {
 	char *mem = map_anon(MIB);
@@ -430,7 +431,7 @@ static void test_discard(void)
 	check(!madvise(mem, MIB, MADV_DONTNEED) && !allocated(0));
 }
 
-/* The VMM maps new memory over a page that a slot shows. */
+/* The VMM maps new memory over a page of a slot. */
 static void test_renew(void)
 {
 	char *mem = map_anon(MIB);
@@ -441,7 +442,7 @@ static void test_renew(void)
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
 	      mem + PAGE);
 	check(on_file(mem + PAGE) && !mem[PAGE] && mem[0] == 1);
-	/* No slot: the VMM uses the addresses for something else. */
+	/* Without a slot, the VMM uses the addresses for something else. */
 	check(!set(0, 0, NULL, 0));
 	check(mmap(mem, PAGE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem);
@@ -481,7 +482,7 @@ static void *writer_main(void *arg)
 	return NULL;
 }
 
-/* No store of another thread is lost while its memory moves. */
+/* No store of another thread is lost while the memory is moved. */
 static void test_writers(void)
 {
 	atomic_bool stop = false;
@@ -523,7 +524,7 @@ static void test_fork(void)
 	if (!pid) {
 		char *own = map_anon(MIB);
 
-		/* A daemon goes on as the VMM in the child. */
+		/* A daemon continues as the VMM in the child. */
 		create_vm();
 		check(!set(0, 0, own, MIB) && is_bound(0));
 		munmap(own, MIB);
@@ -546,7 +547,7 @@ static void test_environment(void)
 	setenv(GMEM_ENV_PID, "1", 1);
 	create_vm();
 	check(!getenv("LD_PRELOAD"));
-	/* Not started by the launcher: not our business. */
+	/* Not started by the launcher: the environment is left alone. */
 	setenv("LD_PRELOAD", "/y/other.so", 1);
 	create_vm();
 	check(!strcmp(getenv("LD_PRELOAD"), "/y/other.so"));
@@ -605,7 +606,7 @@ static void set_unmapped(void)
 	set(9, 64 * MIB, sbrk(0), PAGE);
 }
 
-/* Each file has the flag, of memory of either kind. */
+/* All files have the flag, for anonymous memory and for memfds. */
 static void test_no_direct_map(void)
 {
 	int fd = memfd_create("ram", 0);
@@ -624,12 +625,12 @@ static void test_no_direct_map(void)
 	check(!set(0, 0, mem, MIB) && is_bound(0) && flags_of(0) == 7);
 	check(!set(1, 16 * MIB, file, MIB) && is_bound(1) && flags_of(1) == 7);
 	check(mem[1] == 5 && fake_kvm.nr_created == 3);
-	/* ROM is no RAM, and an alias shows what is out of it already. */
+	/* ROM need not be hidden; the memory of the alias already is. */
 	check(!set_flags(2, 32 * MIB, map_anon(PAGE), PAGE, KVM_MEM_READONLY));
 	check(!set(3, 48 * MIB, mem, PAGE) && !is_bound(3));
 	check(stops(set_own_file) && stops(set_unmapped));
 
-	/* With --protected both hold. */
+	/* Together with --protected, both options apply. */
 	gmem_options.protected = true;
 	create_vm();
 	check(fake_kvm.vm_type == GMEM_VM_TYPE);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the cases of the self-test share: a VMM's calls, and checks.
+ * Shared by the self-test cases: calls of a VMM, and checks.
  */
 #ifndef SELFTEST_H
 #define SELFTEST_H

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vmm CASE: a small VMM, to be run by gmem-run --protected on a real KVM. It
- * knows nothing of guest_memfd: what it sees of its guest's memory tells what
- * gmem-run did. "vmm list" names the cases and how they are to end.
+ * vmm CASE: a small VMM that runs under gmem-run --protected on a real KVM. It
+ * does not know about guest_memfd and finds out what gmem-run did by accessing
+ * the memory of its guest. "vmm list" prints the cases with their
+ * --private-from and expected status.
  *
- * The guest is in real mode, with segments that reach all of its memory, and
- * runs one of a few instructions at a time: the VMM sets its registers and looks
- * at them when it halts.
+ * The guest runs in real mode, with segments that cover all of its memory, and
+ * executes one of a few instructions at a time: the VMM sets the registers, and
+ * reads them when the guest halts.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -175,7 +176,7 @@ static void start(void)
 	add_vcpu(0);
 }
 
-/* Returns what KVM_RUN returned. */
+/* Returns the result of KVM_RUN. */
 static int enter(struct vcpu *vcpu, unsigned int what, struct kvm_regs *regs)
 {
 	int ret;
@@ -224,7 +225,7 @@ static int guest_maps(uint64_t gpa, uint64_t pages, uint64_t attributes)
 	return (int)regs.rax;
 }
 
-/* The VMM gets the exit, whatever else it is good for. */
+/* The VMM gets the exit even if it triggers the conversion. */
 static void guest_out(unsigned short port)
 {
 	struct kvm_regs regs = { .rdx = port };
@@ -250,7 +251,7 @@ static void release(const int *pipe_fds)
 	close(pipe_fds[1]);
 }
 
-/* Before the first instruction; what was loaded is still there. */
+/* Memory is private before the first instruction and keeps its content. */
 static void case_run(void)
 {
 	start();
@@ -306,7 +307,7 @@ static void case_guest(void)
 	check(guest_read(&vcpus[0], DATA) == 0x5a);
 }
 
-/* We hold a page that the guest wants to be private. */
+/* The VMM holds a page that the guest wants to make private. */
 static void case_map_held(void)
 {
 	int fds[2];
@@ -320,7 +321,7 @@ static void case_map_held(void)
 	check(!guest_maps(DATA, 1, PRIVATE) && !can_read(ram + DATA));
 }
 
-/* A memory fault that no conversion helps against is ours. */
+/* The VMM gets memory faults that no conversion resolves. */
 static void case_fault(void)
 {
 	struct {
@@ -402,11 +403,11 @@ static void case_late(void)
 	check(!set_slot(1, LATE, mem, RAM));
 	check(!can_read_any(mem, RAM));
 	check(guest_read(&vcpus[0], LATE + 5) == 0x33);
-	/* Given back, it is zero, and no less private. */
+	/* Discarded memory is zero and stays private. */
 	check(!madvise(mem, PAGE, MADV_DONTNEED));
 	check(!guest_read(&vcpus[0], LATE + 5) && !can_read(mem));
 	check(guest_read(&vcpus[0], LATE + PAGE) == 0x33);
-	/* Gone and back at another address. */
+	/* Delete the slot and add it at another address. */
 	check(!set_slot(1, 0, NULL, 0) && !can_read_any(mem, RAM));
 	check(!set_slot(2, 2 * LATE, mem, RAM) && !can_read_any(mem, RAM));
 	check(guest_read(&vcpus[0], 2 * LATE + PAGE) == 0x33);
@@ -455,7 +456,7 @@ static void case_smm(void)
 	check(set_slot(1 << 16, LATE, map(PAGE), PAGE) == EINVAL);
 }
 
-/* A child has the mappings, and as little to see. */
+/* A child inherits the mappings but cannot read private memory either. */
 static void case_fork(void)
 {
 	int status;
@@ -491,7 +492,7 @@ static void case_cpuid(void)
 static const struct {
 	const char *name;
 	const char *from;
-	int status;		/* of the VMM under gmem-run */
+	int status;		/* expected, under gmem-run */
 	void (*run)(void);
 } cases[] = {
 	{ "run", "run", 0, case_run },
