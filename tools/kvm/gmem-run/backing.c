@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Find the file under a range of the VMM's memory, after moving the memory
- * into a file if it is not in one yet.
+ * Find the guest_memfd that backs a range of the VMM's memory, moving the
+ * memory into one first if necessary.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -13,8 +13,8 @@
 
 /*
  * A range that could not be taken over is not tried again while it is mapped:
- * by then an ordinary slot uses it, and its vCPUs must not meet the moment in
- * which memory is read-only (pause.c).
+ * an ordinary slot uses it by then, and its running vCPUs must not see the
+ * memory become read-only while it is moved (pause.c).
  */
 struct refusal {
 	uintptr_t start;
@@ -65,7 +65,7 @@ void gmem_backing_unmapped(uintptr_t start, uintptr_t end)
 	}
 }
 
-/* The whole range must show one file, in one piece. */
+/* The whole range must map one file, contiguously. */
 static bool lookup(const struct gmem_maps *maps, uintptr_t start,
 		   uintptr_t end, struct gmem_backing *backing)
 {
@@ -131,7 +131,7 @@ static const char *take(int vm_fd, uintptr_t start, uintptr_t end,
 	return why;
 }
 
-/* Without taking anything over. */
+/* Only looks up the file; does not take anything over. */
 bool gmem_backing_find(uintptr_t start, uintptr_t end,
 		       struct gmem_backing *backing)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The file that lies under a range of the VMM's memory.
+ * The guest_memfd that backs a range of the VMM's memory.
  */
 #ifndef GMEM_RUN_BACKING_H
 #define GMEM_RUN_BACKING_H
@@ -9,7 +9,7 @@
 #include "gmem-run.h"
 #include "process.h"
 
-/* take_anon.c, take_memfd.c: return NULL or why the block was left */
+/* take_anon.c, take_memfd.c: return NULL or why nothing was taken over */
 const char *gmem_take_anon(int vm_fd, const struct gmem_maps *maps,
 			   uintptr_t start, uintptr_t end);
 const char *gmem_take_memfd(int vm_fd, const struct gmem_maps *maps,

@@ -2,10 +2,10 @@
 /*
  * Make pages private or shared, in place.
  *
- * It is done to the file, by offset: VMMs delete slots and make them again
- * while the guest runs (a PC's shadow RAM), and the state has to stay with the
- * pages. KVM cannot be asked for a state, so state.c keeps it as well; nobody
- * else converts our files.
+ * Files are converted by offset, not by guest address: VMMs delete and recreate
+ * slots while the guest runs (for the shadow RAM of a PC), and the state must
+ * stay with the pages. KVM has no call to query the state, so state.c tracks
+ * it; nothing else converts our files.
  */
 #include <errno.h>
 
@@ -16,7 +16,7 @@
 #include "uapi.h"
 #include "vm.h"
 
-/* A piece of a file that a range of the guest's addresses shows. */
+/* The part of a file that backs a range of guest addresses. */
 struct piece {
 	struct gmem_file *file;
 	u64 offset;
@@ -41,7 +41,7 @@ static int set_attributes(struct gmem_file *file, u64 offset, u64 size,
 	return ret;
 }
 
-/* All of it becomes private. Returns -EAGAIN while somebody uses a page. */
+/* Makes the whole file private. Returns -EAGAIN while a page is in use. */
 int gmem_convert_file(struct gmem_file *file)
 {
 	u64 error_offset = 0;
@@ -100,9 +100,9 @@ static bool is_aligned(u64 gpa, u64 size)
 }
 
 /*
- * Guest addresses, all of them in bound slots, else nothing is done and the
- * result is -EINVAL. What fails in a later slot leaves those before converted;
- * the guest that asks again gets on.
+ * Converts a range of guest addresses. Returns -EINVAL and converts nothing
+ * unless all of the range is in bound slots. If a later slot fails, earlier
+ * ones stay converted; the guest can repeat the call to make progress.
  */
 int gmem_convert_gpa(struct gmem_vm *vm, u64 gpa, u64 size, bool private)
 {
@@ -125,7 +125,7 @@ int gmem_convert_gpa(struct gmem_vm *vm, u64 gpa, u64 size, bool private)
 	return ret;
 }
 
-/* Is it all in bound slots, and some of it not in that state? */
+/* Is the whole range in bound slots, and some of it not in this state? */
 bool gmem_convert_differs(struct gmem_vm *vm, u64 gpa, u64 size, bool private)
 {
 	bool differs = false;

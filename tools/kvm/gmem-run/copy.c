@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Copy what is there, and only that: memory that was never touched must not
- * become allocated pages of the file. What was allocated stays allocated, even
- * if it holds zeroes, for the VMM may have preallocated it.
+ * Copy only memory that is populated: untouched memory must not become
+ * allocated pages of the file. Allocated memory stays allocated even if it
+ * holds zeroes, because the VMM may have preallocated it.
  *
- * Pages are allocated by fallocate() before they are written: running out of
- * memory is then an error, where a store to the mapping would be a SIGBUS.
+ * Pages are allocated with fallocate() before they are written, so that running
+ * out of memory is an error and not a SIGBUS on a store to the mapping.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "move.h"
 #include "sys.h"
 
-/* An entry of /proc/self/pagemap. The page of zeroes is never exclusive. */
+/* Bits of /proc/self/pagemap entries. The zero page is never exclusive. */
 #define PM_PRESENT	0x8000000000000000ULL
 #define PM_SWAPPED	0x4000000000000000ULL
 #define PM_EXCLUSIVE	0x0100000000000000ULL
@@ -43,7 +43,7 @@ static int allocate(const struct copy *copy, u64 offset, u64 len)
 	return 0;
 }
 
-/* A new page of the file is zero already. */
+/* New pages of the file are already zero. */
 static void copy_page(const struct copy *copy, u64 offset, const char *from)
 {
 	if (is_zero(from))
@@ -58,7 +58,7 @@ static bool is_allocated(u64 entry)
 	       (entry & PM_PRESENT && entry & PM_EXCLUSIVE);
 }
 
-/* Shared with a forked process until one of them writes, or just read. */
+/* A page shared copy-on-write with a forked process, or the zero page. */
 static int copy_shared_page(const struct copy *copy, u64 offset,
 			    const char *from)
 {
@@ -97,7 +97,7 @@ static int copy_batch(const struct copy *copy, u64 offset, const char *from,
 	return ret;
 }
 
-/* Private anonymous memory: the page table knows all there is. */
+/* Private anonymous memory: the page tables say which pages exist. */
 int gmem_copy_pages(uintptr_t start, uintptr_t end, char *to, int to_fd)
 {
 	const struct copy copy = { .to = to, .to_fd = to_fd };
@@ -150,7 +150,7 @@ static int copy_extent(const struct copy *copy, int from_fd, u64 offset,
 	return 0;
 }
 
-/* A memfd: the file knows which parts are data, in memory or swapped out. */
+/* A memfd: SEEK_DATA finds its data, whether in memory or swapped out. */
 int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd)
 {
 	const struct copy copy = { .to = to, .to_fd = to_fd };

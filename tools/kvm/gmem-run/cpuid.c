@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tell the guest that it may ask for conversions. KVM does not, for it is user
- * space that answers; so no VMM that does not know it does either.
+ * Advertise KVM_HC_MAP_GPA_RANGE to the guest. KVM does not report the feature
+ * as supported, because user space handles the hypercall, and a VMM that does
+ * not know about it does not set it either.
  */
 #include <errno.h>
 #include <string.h>
@@ -37,7 +38,7 @@ static bool is_kvm_leaf(const struct kvm_cpuid_entry2 *entry)
 	       !memcmp(&entry->ebx, "KVMKVMKVM\0\0", 12);
 }
 
-/* The leaves are where the signature is; behind Hyper-V's, if there are any. */
+/* The leaf after KVM's signature. Hyper-V's leaves come first, if present. */
 static void advertise(struct cpuid *cpuid)
 {
 	u32 i, features = 0;
@@ -56,7 +57,7 @@ int gmem_cpuid_set(int fd, unsigned long request, void *arg)
 	const struct kvm_cpuid2 *want = arg;
 	struct cpuid cpuid;
 
-	/* What cannot be right is for KVM to refuse. */
+	/* Leave it to KVM to reject invalid input. */
 	if (!gmem_options.protected || !want || want->nent > MAX_ENTRIES)
 		return gmem_sys_ioctl(fd, request, arg);
 	memcpy(&cpuid, want, sizeof(*want) +

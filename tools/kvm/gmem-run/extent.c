@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The extents of the anonymous mappings that the VMM made itself. The kernel
- * merges neighbouring mappings, so /proc/self/maps does not say where a RAM
- * block ends and a neighbour, which may be anything, begins.
+ * merges adjacent mappings, so /proc/self/maps does not say where a RAM block
+ * ends and an unrelated neighbour begins.
  *
- * Extents never overlap: a new mapping cuts what it replaces.
+ * Extents never overlap: a new mapping trims those that it replaces.
  */
 #include "process.h"
 #include "vec.h"
@@ -39,7 +39,7 @@ void gmem_extent_unmapped(uintptr_t start, uintptr_t end)
 			i++;
 			continue;
 		}
-		/* The pieces are added at the end and do not overlap. */
+		/* The remainders are appended and do not overlap the range. */
 		gmem_vec_remove(&extents, i);
 		if (old.start < start)
 			extent_add(old.start, start);

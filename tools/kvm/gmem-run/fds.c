@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * This process's file descriptors, by the file they refer to.
+ * Find the file descriptors of this process that refer to a file.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,7 +18,7 @@ bool gmem_fd_is(int fd, dev_t dev, ino_t ino)
 	       st.st_ino == ino;
 }
 
-/* Adds every descriptor of that file to the vector of int. */
+/* Adds every descriptor of the file to fds, a vector of int. */
 int gmem_fds_find(dev_t dev, ino_t ino, struct gmem_vec *fds)
 {
 	DIR *dir = opendir("/proc/self/fd");

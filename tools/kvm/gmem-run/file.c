@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest_memfds made here.
+ * The guest_memfds created by gmem-run.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,12 +16,12 @@
 #include "uapi.h"
 #include "vec.h"
 
-/* Out of the way: some programs expect the lowest numbers for themselves. */
+/* Avoid low descriptor numbers, which some programs expect to get. */
 #define OWNED_FD_MIN	256
 
 static struct gmem_vec files = GMEM_VEC(struct gmem_file);
 
-/* The flags of each file, which the VM's kernel must offer. */
+/* The flags of every file that is created; KVM must support all of them. */
 u64 gmem_file_flags(void)
 {
 	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
@@ -51,7 +51,7 @@ int gmem_file_create(int vm_fd, u64 size)
 	return high;
 }
 
-/* The pointer is good until another file is added or one is closed. */
+/* The pointer is valid until a file is added or removed. */
 struct gmem_file *gmem_file_add(int fd, int vm_fd, bool owned)
 {
 	struct gmem_file *file;
@@ -109,7 +109,7 @@ struct gmem_file *gmem_file_of_fd(int fd)
 	return gmem_file_find(st.st_dev, st.st_ino);
 }
 
-/* The VMM may have closed the number, or have the file under another one. */
+/* The VMM may have closed this descriptor; look for a duplicate of it then. */
 int gmem_file_fd(struct gmem_file *file)
 {
 	struct gmem_vec fds = GMEM_VEC(int);
@@ -126,7 +126,7 @@ int gmem_file_fd(struct gmem_file *file)
 	return file->fd;
 }
 
-/* An open guest_memfd keeps its VM alive, so it goes with its last mapping. */
+/* An open guest_memfd keeps its VM alive: close it with its last mapping. */
 void gmem_file_unmapped(uintptr_t start, uintptr_t end)
 {
 	size_t i = 0;
@@ -152,7 +152,7 @@ void gmem_file_unmapped(uintptr_t start, uintptr_t end)
 	}
 }
 
-/* An owned file that is still mapped as a whole and touches the range. */
+/* Is the file owned, still fully mapped, and does it overlap the range? */
 static bool is_in(const struct gmem_file *file, uintptr_t start, uintptr_t end)
 {
 	return file->owned && !file->unmapped && start < end &&
@@ -171,8 +171,8 @@ static void punch(const struct gmem_file *file, uintptr_t start, uintptr_t end)
 }
 
 /*
- * MADV_DONTNEED on private memory gives it back and makes it zero. On the
- * mapping of a file it only drops page table entries, so punch a hole as well.
+ * MADV_DONTNEED frees private anonymous memory, which then reads as zeroes. On
+ * a file mapping it only drops page table entries, so punch a hole as well.
  */
 bool gmem_file_discard(uintptr_t start, uintptr_t end)
 {
@@ -191,8 +191,9 @@ bool gmem_file_discard(uintptr_t start, uintptr_t end)
 }
 
 /*
- * New anonymous memory over old: the file's pages become new ones. Returns the
- * mapping, or NULL if the range is not inside one file of ours.
+ * The VMM maps new anonymous memory over old: replace the pages of the file
+ * with new ones. Returns the mapping, or NULL if the range is not inside one
+ * owned file.
  */
 void *gmem_file_renew(uintptr_t start, uintptr_t end, int prot)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The guest_memfds made here, and the state of their pages.
+ * The guest_memfds created by gmem-run, and the state of their pages.
  */
 #ifndef GMEM_RUN_FILE_H
 #define GMEM_RUN_FILE_H
@@ -11,12 +11,14 @@
 #include "process.h"
 
 /*
- * file.c: the guest_memfds made here. An owned one replaced anonymous memory:
- * its fd is ours, and is closed when the VMM has unmapped [addr, addr + size).
- * The others replaced a memfd and live under the VMM's own fd numbers.
+ * file.c: the guest_memfds created by gmem-run. An owned file replaced
+ * anonymous memory: gmem-run holds its fd and closes it when the VMM has
+ * unmapped [addr, addr + size). Other files replaced a memfd and use the VMM's
+ * own fds.
  *
- * In a protected VM, private is the state of all pages but those set in the
- * bitmap of converted ones, which is there once there are any.
+ * In a protected VM, private is the state of all pages except those set in
+ * converted, a bitmap that is allocated when part of the file is first
+ * converted.
  */
 struct gmem_file {
 	dev_t dev;
@@ -46,13 +48,13 @@ void *gmem_file_renew(uintptr_t start, uintptr_t end, int prot);
 bool gmem_file_any(void);
 u64 gmem_file_flags(void);
 
-/* state.c: which pages of a file are private, as far as it was told */
+/* state.c: which pages of a file are private, as recorded by convert.c */
 int gmem_state_prepare(struct gmem_file *file);
 void gmem_state_set(struct gmem_file *file, u64 page, bool private);
 void gmem_state_set_all(struct gmem_file *file, bool private);
 bool gmem_state_private(const struct gmem_file *file, u64 page);
 
-/* seals.c: what a VMM does to its memfd, answered for the replacement */
+/* seals.c: emulates the seals of a memfd that was replaced */
 int gmem_seals_get(const struct gmem_file *file);
 int gmem_seals_add(struct gmem_file *file, unsigned int seals);
 

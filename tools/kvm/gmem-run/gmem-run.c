@@ -3,8 +3,8 @@
  * gmem-run: run a VMM with its guest RAM in guest_memfd.
  *
  * The launcher checks what can be checked before the VMM runs, passes the
- * options to the preload library through the environment and becomes the VMM,
- * which so keeps gmem-run's pid, signals and terminal.
+ * options to the preload library in the environment and executes the VMM, which
+ * thus keeps the pid, signals and terminal of gmem-run.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,7 +27,7 @@
 #define EXIT_NOT_FOUND	127
 
 #define LIBRARY		"gmem-run.so"
-/* Where the library is when it is not beside the program. */
+/* Where to look for the library if it is not next to the program. */
 #ifndef LIBDIR
 #define LIBDIR		"/usr/lib/gmem-run"
 #endif
@@ -146,7 +146,7 @@ static void parse(struct run *run, int argc, char **argv)
 		die(EXIT_USAGE, "no VMM given, see 'gmem-run --help'");
 }
 
-/* As execvp() finds it. */
+/* Searches PATH like execvp(). */
 static void find_vmm(const char *name, char *path)
 {
 	const char *dirs = getenv("PATH");
@@ -180,7 +180,7 @@ static void find_vmm(const char *name, char *path)
 	    err == ENOENT ? "command not found" : strerror(err));
 }
 
-/* A script is run by an interpreter, and the library stays in its environment. */
+/* Scripts count as dynamic: their interpreter inherits LD_PRELOAD. */
 static bool is_dynamic(const char *path, FILE *file, const struct elf64_hdr *ehdr)
 {
 	struct elf64_phdr phdr;
@@ -202,7 +202,7 @@ static bool is_dynamic(const char *path, FILE *file, const struct elf64_hdr *ehd
 	return false;
 }
 
-/* The dynamic loader ignores LD_PRELOAD where it would be a way to root. */
+/* LD_PRELOAD has no effect on static, set-user-ID or set-group-ID programs. */
 static void check_vmm(const struct run *run, const char *path)
 {
 	FILE *file = fopen(path, "re");
@@ -210,7 +210,7 @@ static void check_vmm(const struct run *run, const char *path)
 	struct elf64_hdr ehdr = { 0 };
 	struct stat st;
 
-	/* Executable but not readable: the kernel will know what it is. */
+	/* Executable but not readable: leave it to execv(). */
 	if (!file)
 		return;
 	if (!fstat(fileno(file), &st) && S_ISDIR(st.st_mode))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The interposed functions. They find out whether a call concerns us, and hand
- * everything else to the kernel as it came.
+ * The interposed functions. They act on the calls that concern gmem-run and
+ * pass all others to the kernel unmodified.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -94,7 +94,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(ap, void *);
 	va_end(ap);
 
-	/* The kernel looks at 32 bits, and some callers extend the sign. */
+	/* The kernel looks at 32 bits only, and some callers sign-extend. */
 	switch ((u32)request) {
 	case KVM_CREATE_VM:
 		return finish(create_vm(fd, request, arg), saved);
@@ -122,7 +122,7 @@ static uintptr_t end_of(const void *addr, size_t len)
 				  ~(gmem_page_size - 1));
 }
 
-/* Whatever was in the range is gone. */
+/* All previous mappings in the range are gone. */
 static void forget_range(const void *addr, size_t len)
 {
 	uintptr_t start = (uintptr_t)addr, end = end_of(addr, len);
@@ -134,8 +134,9 @@ static void forget_range(const void *addr, size_t len)
 }
 
 /*
- * A VMM replaces memory that a slot shows: a page with a hardware error, or
- * what its balloon gave back. The slot shows the file, so must the VMM see it.
+ * A VMM may map new memory over memory of a slot: over a page with a hardware
+ * error, or over what the balloon returned. A bound slot stays bound to the
+ * file, so map the file again, with new pages.
  */
 static void *renew(void *addr, size_t len, int prot, int flags)
 {
@@ -223,7 +224,7 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 {
 	int saved = errno;
 
-	/* MADV_FREE is MADV_DONTNEED at leisure, and for private memory only. */
+	/* MADV_FREE is a lazy MADV_DONTNEED for anonymous memory only. */
 	if ((advice == MADV_DONTNEED || advice == MADV_FREE) &&
 	    gmem_file_any() && gmem_lock()) {
 		if (gmem_file_discard((uintptr_t)addr, end_of(addr, len)))
@@ -279,7 +280,7 @@ static int seal_file(int fd, int cmd, long arg)
 	return ret;
 }
 
-/* The C library does more for some commands than to call the kernel. */
+/* For some commands, the C library does more than the system call. */
 static int next_fcntl(int fd, int cmd, void *arg)
 {
 	static int (*next)(int fd, int cmd, ...);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest asks for memory to be private or shared.
+ * Hypercalls by which the guest makes its memory private or shared.
  *
- * On x86 by KVM_HC_MAP_GPA_RANGE, for a range. Its result is 0, -EINVAL, or
- * -EAGAIN when somebody on the host uses a page that is to become private: the
- * guest may ask again. On arm64 by MEM_SHARE and MEM_UNSHARE, for one page of
- * the host's size; what is not done is an invalid parameter there.
+ * On x86, KVM_HC_MAP_GPA_RANGE converts a range. It returns 0, -EINVAL, or
+ * -EAGAIN if the host uses a page that is to become private or for another
+ * temporary failure: the guest may retry. On arm64, MEM_SHARE and MEM_UNSHARE
+ * convert one page of the host's page size, and return "invalid parameter" on
+ * any failure.
  */
 #include <errno.h>
 
@@ -15,7 +16,7 @@
 #include "vcpu.h"
 #include "vm.h"
 
-/* The preferred page size is a hint, and has no meaning above this. */
+/* The preferred page size, a hint that is ignored. */
 #define ATTR_PAGE_SIZE	0xfULL
 #define ATTR_PRIVATE	_BITULL(4)
 
@@ -28,7 +29,7 @@ static int map_gpa_range(struct gmem_vm *vm, u64 gpa, u64 pages, u64 attributes)
 		return -EINVAL;
 	ret = gmem_convert_gpa(vm, gpa, pages * GMEM_HC_PAGE_SIZE,
 			       attributes & ATTR_PRIVATE);
-	/* Out of memory, or interrupted: that passes, too. */
+	/* -ENOMEM and -EINTR are temporary, too: the guest may retry. */
 	return !ret || ret == -EINVAL ? ret : -EAGAIN;
 }
 
@@ -39,7 +40,7 @@ static int convert_page(struct gmem_vm *vm, u64 gpa, bool private)
 	return 0;
 }
 
-/* Is it one of these? Then it is answered. */
+/* Handles the hypercalls above; returns false for any other. */
 bool gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run)
 {
 	const __u64 *args = run->hypercall.args;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The one lock. A thread that holds it may reach an interposed function again,
- * through libc or through a signal handler: gmem_lock() then returns false and
- * the call goes straight to the kernel.
+ * The only lock. A thread that holds it may enter an interposed function again,
+ * from libc or from a signal handler: gmem_lock() then returns false and the
+ * call goes straight to the kernel.
  *
- * fork() takes the lock, so that a child that goes on as the VMM (a daemon)
+ * fork() takes the lock, so that a child that continues as the VMM (a daemon)
  * finds the state consistent and the lock free.
  */
 #include <pthread.h>

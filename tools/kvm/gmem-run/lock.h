@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The one lock, which guards all state of the library (lock.c). gmem_lock()
- * returns false to a thread that holds it already.
+ * The lock that protects all state of the library (lock.c). gmem_lock() returns
+ * false if the calling thread already holds it.
  */
 #ifndef GMEM_RUN_LOCK_H
 #define GMEM_RUN_LOCK_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A reading of /proc/self/maps, or of smaps where the VMAs' flags matter.
+ * Parse /proc/self/maps, or smaps if the flags of the VMAs are needed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -99,7 +99,7 @@ static int parse_vma(struct gmem_vec *vmas, const char *line)
 	return 0;
 }
 
-/* Lines of smaps other than a VMA's first and VmFlags start with a capital. */
+/* In smaps, only the first line of a VMA does not start with a capital. */
 static int parse_text(struct gmem_maps *maps)
 {
 	char *line = maps->text.data;
@@ -165,14 +165,14 @@ bool gmem_vma_same_file(const struct gmem_vma *a, const struct gmem_vma *b)
 	return a->ino && a->ino == b->ino && a->dev == b->dev;
 }
 
-/* The heap and the stacks are not: they belong to more than one owner. */
+/* Excludes the heap and stacks, which have more than one user. */
 bool gmem_vma_anonymous(const struct gmem_vma *vma)
 {
 	return !vma->ino && !(vma->flags & GMEM_VMA_SHARED) &&
 	       (!*vma->name || !strncmp(vma->name, "[anon:", 6));
 }
 
-/* Shared anonymous memory is a memfd without a name and an fd. */
+/* Shared anonymous memory is a memfd with neither a name nor an fd. */
 bool gmem_vma_memfd(const struct gmem_vma *vma)
 {
 	return vma->ino && (vma->flags & GMEM_VMA_SHARED) &&

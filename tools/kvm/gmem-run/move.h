@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Put a file in the place of memory that is mapped: the steps.
+ * The steps to replace mapped memory with a file.
  */
 #ifndef GMEM_RUN_MOVE_H
 #define GMEM_RUN_MOVE_H
@@ -15,12 +15,12 @@ void gmem_pause_moved(uintptr_t start, uintptr_t end);
 void gmem_pause_end(void);
 
 /* copy.c */
-extern u64 gmem_copied;	/* bytes, in all */
+extern u64 gmem_copied;	/* total, in bytes */
 
 int gmem_copy_pages(uintptr_t start, uintptr_t end, char *to, int to_fd);
 int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd);
 
-/* remap.c: put a file in the place of a VMA, with the VMA's properties */
+/* remap.c: map a file over a VMA and keep the properties of the VMA */
 int gmem_remap_policy(const struct gmem_vma *vma, char *to);
 int gmem_remap(const struct gmem_vma *vma, int fd, u64 offset);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The launcher's options come through the environment. They, and the preload
- * itself, stay there until a process creates a VM, so that a wrapper script
- * can start the VMM; from then on the VMM's helpers must not inherit them.
+ * The launcher passes the options in the environment. They and LD_PRELOAD stay
+ * there until a process creates a VM, so that a wrapper script can start the
+ * VMM. Then they are removed, so that helpers of the VMM do not inherit them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static bool has_option(const char *list, const char *name)
 	return false;
 }
 
-/* Returns NULL, or what it does not understand. */
+/* Returns NULL, or a value that cannot be parsed. */
 const char *gmem_options_read(void)
 {
 	const char *list = getenv(GMEM_ENV_OPTIONS);
@@ -46,7 +46,7 @@ const char *gmem_options_read(void)
 	if (from) {
 		gmem_options.protected = true;
 		gmem_options.require = true;
-		/* Not from the launcher, which has checked it. */
+		/* Not set by the launcher, which checks the value. */
 		if (!gmem_private_from_parse(from, &gmem_options.from))
 			return from;
 	}
@@ -57,7 +57,7 @@ const char *gmem_options_read(void)
 	return NULL;
 }
 
-/* The launcher put the library first; what follows was the user's. */
+/* The launcher put the library first; the rest is the user's LD_PRELOAD. */
 void gmem_options_forget(void)
 {
 	const char *preload = getenv(PRELOAD);

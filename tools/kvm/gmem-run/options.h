@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the user asked for. The launcher passes it on in the environment.
+ * The user's options, which the launcher passes in the environment.
  */
 #ifndef GMEM_RUN_OPTIONS_H
 #define GMEM_RUN_OPTIONS_H
@@ -11,7 +11,7 @@
 
 #define GMEM_EXIT_REQUIRE	3
 
-/* One name, so that the library and the launcher cannot disagree. */
+/* Shared by the launcher and the library. */
 #define GMEM_ENV_OPTIONS	"GMEM_RUN_OPTIONS"
 #define GMEM_ENV_REPORT		"GMEM_RUN_REPORT"
 #define GMEM_ENV_PID		"GMEM_RUN_PID"
@@ -21,7 +21,7 @@
 enum gmem_when {
 	GMEM_WHEN_RUN,		/* before a vCPU runs */
 	GMEM_WHEN_IO,		/* when the guest writes to an I/O port */
-	GMEM_WHEN_GUEST,	/* as the guest asks for it, page by page */
+	GMEM_WHEN_GUEST,	/* when the guest requests it, range by range */
 };
 
 struct gmem_private_from {

@@ -2,13 +2,13 @@
 /*
  * Keep other threads from writing to memory that is being moved.
  *
- * The ranges are made read-only. A thread that writes to one of them faults,
- * and waits in the handler below until the range has been remapped; then the
- * write is tried again and finds the new mapping. Readers are not disturbed.
- * A system call that stores into such a range in this window fails with
- * EFAULT; memory the guest has never seen is not a target of I/O.
+ * The ranges are made read-only. A thread that writes to one of them faults and
+ * waits in the handler below until the range has been remapped; the write is
+ * then retried on the new mapping. Readers are not affected. A system call that
+ * writes to such a range meanwhile fails with EFAULT, but memory that the guest
+ * has never seen is not a target of I/O.
  *
- * There is one pause at a time, under gmem_lock().
+ * Only one pause is active at a time, under gmem_lock().
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -54,7 +54,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		 old_action.sa_handler != SIG_IGN)
 		old_action.sa_handler(sig);
 	else
-		/* Comes again, and meets the default action. */
+		/* The access faults again and takes the default action. */
 		sigaction(SIGSEGV, &old_action, NULL);
 }
 
@@ -73,7 +73,7 @@ int gmem_pause_begin(void)
 	return -errno;
 }
 
-/* The range is mapped read-write. */
+/* The range must be mapped read-write. */
 int gmem_pause_range(uintptr_t start, uintptr_t end)
 {
 	if (nr_ranges == MAX_RANGES)
@@ -85,7 +85,7 @@ int gmem_pause_range(uintptr_t start, uintptr_t end)
 	if (mprotect((void *)start, end - start, PROT_READ)) {
 		int err = -errno;
 
-		/* Part of it may have been changed. */
+		/* mprotect() may have changed part of the range. */
 		mprotect((void *)start, end - start, PROT_READ | PROT_WRITE);
 		nr_ranges--;
 		return err;
@@ -93,7 +93,7 @@ int gmem_pause_range(uintptr_t start, uintptr_t end)
 	return 0;
 }
 
-/* The range has its new mapping, with the protection it had before. */
+/* The range has been remapped, with its previous protection. */
 void gmem_pause_moved(uintptr_t start, uintptr_t end)
 {
 	size_t i;
@@ -103,7 +103,7 @@ void gmem_pause_moved(uintptr_t start, uintptr_t end)
 			ranges[i].moved = true;
 }
 
-/* What was not moved becomes writable again. */
+/* Ranges that were not moved become writable again. */
 void gmem_pause_end(void)
 {
 	size_t i;

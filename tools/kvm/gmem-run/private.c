@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memory of a protected VM becomes private.
+ * Make the memory of a protected VM private.
  *
- * The VMM has to load firmware and kernel first, so files begin as shared. At
- * the moment that --private-from names, all files of the VM become private as
- * a whole, under gmem_lock(): of the vCPU threads that arrive, one converts and
- * the others wait. A file that comes later becomes private before it is bound.
+ * The VMM must load firmware and kernel first, so files start out shared. At
+ * the moment that --private-from selects, all files of the VM are made private
+ * as a whole, under gmem_lock(): one vCPU thread converts them and the others
+ * wait. A file created later becomes private before it is bound.
  *
- * The VMM goes on if and only if that works.
+ * If that fails, the VMM is stopped.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include "report.h"
 #include "vm.h"
 
-/* For what may pass; KVM itself has waited for some 20 ms then. */
+/* How long to retry -EAGAIN, and the pause between two attempts. */
 #define PATIENCE_MS	5000
 #define PAUSE_US	10000
 
@@ -52,7 +52,7 @@ static void make_private(struct gmem_file *file)
 	gmem_event("event=private fd=%d size=%#lx", file->fd, file->size);
 }
 
-/* The moment has come. Under gmem_lock(). */
+/* Makes all files of the VM private. Called under gmem_lock(). */
 void gmem_private_vm(struct gmem_vm *vm)
 {
 	const struct gmem_slot *alias;
@@ -74,7 +74,7 @@ void gmem_private_vm(struct gmem_vm *vm)
 	vm->private = true;
 }
 
-/* A file that is about to be bound. */
+/* Called before the file is bound. */
 void gmem_private_file(const struct gmem_vm *vm, struct gmem_file *file)
 {
 	if (vm->private)

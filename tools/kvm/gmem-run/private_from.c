@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The argument of --private-from. The launcher checks it and passes it on, the
- * library uses it; both read it here.
+ * Parse the argument of --private-from, both in the launcher, which checks it
+ * and passes it on, and in the library.
  */
 #include <ctype.h>
 #include <stdlib.h>

@@ -15,7 +15,7 @@ void gmem_extent_mapped(uintptr_t start, uintptr_t end);
 void gmem_extent_unmapped(uintptr_t start, uintptr_t end);
 bool gmem_extent_find(uintptr_t addr, uintptr_t *start, uintptr_t *end);
 
-/* maps.c: a reading of /proc/self/maps or smaps */
+/* maps.c: the VMAs in /proc/self/maps or smaps */
 #define GMEM_VMA_SHARED		0x01
 #define GMEM_VMA_DONTDUMP	0x02
 #define GMEM_VMA_DONTFORK	0x04

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * --protected: the VMM asks for an ordinary VM and gets a software-protected
- * one, whose memory no process of the host can reach once it is private. See
- * private.c for when that is.
+ * --protected: the VMM requests an ordinary VM and gets a software-protected
+ * one. Once its memory is private (see private.c), no process on the host can
+ * access it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,8 +47,8 @@ int gmem_protect_create_vm(int fd, unsigned long request, void *arg)
 }
 
 /*
- * VMMs ask /dev/kvm, before there is a VM, for what protected VMs lack: SMM and
- * its address space.
+ * VMMs query /dev/kvm before they create a VM: hide what protected VMs do not
+ * support, SMM and its address space.
  */
 int gmem_protect_capability(int fd, unsigned long request, void *arg)
 {
@@ -78,7 +78,7 @@ static const char *when_name(void)
 	}
 }
 
-/* The guest may ask for conversions, see hypercall.c. */
+/* Lets the guest request conversions, see hypercall.c. */
 void gmem_protect_created(int fd)
 {
 	struct kvm_enable_cap cap = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A protected VM in the place of an ordinary one (protect.c).
+ * Create protected VMs instead of ordinary ones (protect.c).
  */
 #ifndef GMEM_RUN_PROTECT_H
 #define GMEM_RUN_PROTECT_H

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_SET_USER_MEMORY_REGION: what the VMM asks for, and what it gets.
+ * Handle KVM_SET_USER_MEMORY_REGION.
  *
- * A bound slot can be deleted, and its dirty log can be switched, with the
- * same file and offset. An ordinary slot can also move; a bound one is then
- * deleted and made again, which is what KVM does inside for the ordinary one.
+ * A bound slot can be deleted, and its dirty log can be switched with the same
+ * file and offset, but KVM does not move it. To move it, it is deleted and
+ * recreated, which is how KVM moves an ordinary slot internally.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,10 +20,10 @@
 #include "uapi.h"
 #include "vm.h"
 
-/* Of all VMs, for the self-test. */
+/* Number of refused slots in all VMs, for the self-test. */
 unsigned int gmem_regions_left;
 
-/* The VMM's own call: request and arg go to the kernel as they came. */
+/* The VMM's own call; request and arg are passed to the kernel unmodified. */
 struct call {
 	struct gmem_vm *vm;
 	unsigned long request;
@@ -72,8 +72,8 @@ static void say_slot(const struct gmem_slot *slot)
 }
 
 /*
- * Private memory cannot be seen a second time. Before it is private, VMMs make
- * such slots while they build the machine, and delete them again.
+ * Private memory cannot have aliases. Until memory becomes private, they are
+ * allowed: VMMs create and delete some while they build the machine.
  */
 static bool is_refused(const struct gmem_vm *vm, enum gmem_slot_kind kind)
 {
@@ -89,7 +89,7 @@ static bool is_refused(const struct gmem_vm *vm, enum gmem_slot_kind kind)
 	}
 }
 
-/* The slot becomes what the VMM asked for. */
+/* Creates the slot as the VMM requested it, without binding it. */
 static int slot_leave(const struct call *call, enum gmem_slot_kind kind,
 		      const char *why)
 {
@@ -136,7 +136,7 @@ static int slot_bind(const struct call *call,
 	slot.region.guest_memfd_offset = backing->offset;
 	gmem_private_file(call->vm, backing->file);
 	ret = set_region2(call->vm, &slot.region);
-	/* Also for a slot that overlaps another; then so says the forward. */
+	/* Also returned for overlapping slots; forward() fails then, too. */
 	if (ret == -EEXIST)
 		return slot_leave(call, GMEM_SLOT_ALIAS,
 				  "another slot has bound these pages");
@@ -149,8 +149,9 @@ static int slot_bind(const struct call *call,
 }
 
 /*
- * ROM. But shadow RAM that its guest has locked can be private, and then it can
- * be read by a bound slot only, of which there are none that are read-only.
+ * Read-only slots are ROM and are not bound. The exception is shadow RAM that
+ * the guest has locked: it may be private, and only bound slots can access
+ * private memory. Bound slots cannot be read-only, so it is bound writable.
  */
 static int slot_readonly(const struct call *call)
 {
@@ -174,7 +175,7 @@ static int slot_create(const struct call *call)
 	if (want->flags & KVM_MEM_GUEST_MEMFD)
 		return slot_leave(call, GMEM_SLOT_OWN,
 				  "the VMM's own guest_memfd");
-	/* Not for this file to refuse. */
+	/* Leave it to KVM to reject these. */
 	if ((want->userspace_addr | want->memory_size) & (gmem_page_size - 1) ||
 	    want->userspace_addr + want->memory_size < want->userspace_addr)
 		return forward(call);
@@ -186,7 +187,7 @@ static int slot_create(const struct call *call)
 	if (why)
 		return slot_leave(call, backing.device ? GMEM_SLOT_DEVICE :
 				  GMEM_SLOT_LEFT, why);
-	/* x86: what the guest sees in SMM is the same RAM once more. */
+	/* x86: the address space of SMM shows the same RAM again. */
 	if (GMEM_AS_ID(want->slot))
 		return slot_leave(call, GMEM_SLOT_ALIAS,
 				  "of another address space");
@@ -262,7 +263,7 @@ static int slot_move(const struct call *call, struct gmem_slot *slot)
 	return ret;
 }
 
-/* KVM refuses whatever else changes, with the right error. */
+/* KVM rejects any other change, with the proper error. */
 static int slot_change(const struct call *call, struct gmem_slot *slot)
 {
 	const struct kvm_userspace_memory_region2 *want = &call->want;
@@ -283,7 +284,7 @@ static int slot_change(const struct call *call, struct gmem_slot *slot)
 		return forward(call);
 	if (want->guest_phys_addr != have->guest_phys_addr)
 		return change ? -EINVAL : slot_move(call, slot);
-	/* An ordinary slot that is set to what it is: nothing happens. */
+	/* As with ordinary slots, setting the same values is a no-op. */
 	return change ? slot_log(call, slot) : 0;
 }
 

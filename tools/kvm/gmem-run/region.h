@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Memslots as the VMM sets them (region.c).
+ * Handle the VMM's memslot updates (region.c).
  */
 #ifndef GMEM_RUN_REGION_H
 #define GMEM_RUN_REGION_H

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Put a file in the place of a VMA and carry over what the VMM asked of the
- * old mapping: NUMA policy, core dumps, inheritance, huge pages, locking.
- * (Merging of equal pages does not exist for files, so it is lost.)
+ * Map a file over a VMA and keep the properties that the VMM set for the old
+ * mapping: NUMA policy, core dumps, inheritance, huge pages, locking.
+ * (MADV_MERGEABLE is lost, because KSM does not merge pages of files.)
  */
 #include <errno.h>
 #include <linux/mempolicy.h>
@@ -26,8 +26,8 @@ static const struct {
 };
 
 /*
- * Before the pages are copied: the policy of a file decides where its pages
- * are allocated, and guest_memfd does not migrate.
+ * Called before the pages are copied: the file's policy decides where its pages
+ * are allocated, and guest_memfd does not migrate them.
  */
 int gmem_remap_policy(const struct gmem_vma *vma, char *to)
 {
@@ -37,14 +37,14 @@ int gmem_remap_policy(const struct gmem_vma *vma, char *to)
 
 	ret = gmem_sys_get_mempolicy(&mode, mask, MAX_NODES,
 				     (void *)vma->start);
-	/* A kernel without NUMA has neither the call nor policies. */
+	/* A kernel without NUMA has neither get_mempolicy() nor policies. */
 	if (ret || mode == MPOL_DEFAULT)
 		return 0;
 	return gmem_sys_mbind(to, vma->end - vma->start, mode, mask,
 			      MAX_NODES);
 }
 
-/* Replacing a mapping is one step for other threads. */
+/* Other threads see either the old mapping or the new one. */
 int gmem_remap(const struct gmem_vma *vma, int fd, u64 offset)
 {
 	size_t len = vma->end - vma->start;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is told, and where: messages to stderr, events to the report file, one
- * line each, key=value separated by blanks. A key "why" comes last and its
- * value goes to the end of the line.
+ * Output: messages go to stderr, events to the report file, one per line, as
+ * key=value separated by blanks. The key "why" comes last, and its value
+ * extends to the end of the line.
  *
- * The report is opened for each line: a descriptor that stays open would be
- * one that a VMM closes with all it does not know, and whose number then
- * belongs to another file.
+ * The report file is opened for each line: a VMM that closes all descriptors it
+ * does not know would close a permanent one, too, and its number could then
+ * refer to another file.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,7 +38,7 @@ static void write_line(int fd, const char *prefix, const char *fmt, va_list ap)
 	if (len > sizeof(line) - 2)
 		len = sizeof(line) - 2;
 	line[len++] = '\n';
-	/* There is nobody to tell when this fails. */
+	/* There is no way to report a failure. */
 	if (write(fd, line, len) < 0)
 		return;
 }
@@ -90,7 +90,7 @@ static void __noreturn stop(void)
 	_exit(GMEM_EXIT_REQUIRE);
 }
 
-/* Says what could not be done; under --require that is the end. */
+/* Says what could not be done; with --require, exits. */
 void gmem_refuse(const char *fmt, ...)
 {
 	va_list ap;
@@ -103,7 +103,7 @@ void gmem_refuse(const char *fmt, ...)
 	stop();
 }
 
-/* What may not go on, whatever the options say. */
+/* Exits, whether or not --require is given. */
 void gmem_stop(const char *fmt, ...)
 {
 	va_list ap;
@@ -115,8 +115,8 @@ void gmem_stop(const char *fmt, ...)
 }
 
 /*
- * One flag for this process and all it forks: a daemon binds its memory in a
- * child, and it is the parent's exit status that says how it went.
+ * A flag shared with all forked children: a daemon binds its memory in a child
+ * but reports success in the parent's exit status.
  */
 static bool *bound_here;
 
@@ -134,7 +134,7 @@ void gmem_report_bound(void)
 		*bound_here = true;
 }
 
-/* By this process or one that it forked; true if nobody could tell. */
+/* Has this process or a child bound memory? True if unknown. */
 bool gmem_report_any_bound(void)
 {
 	return !bound_here || *bound_here;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the user is told (report.c).
+ * Messages and events for the user (report.c).
  */
 #ifndef GMEM_RUN_REPORT_H
 #define GMEM_RUN_REPORT_H

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_RUN of a protected VM. Before, the memory becomes private if that is the
- * moment. After, some exits are answered here and the vCPU runs on; all others
- * are the VMM's. The lock is taken around the vCPU's run, never during it.
+ * KVM_RUN of a protected VM. With --private-from run, memory becomes private
+ * before it. After it, some exits are handled here and the vCPU is run again;
+ * all others are passed to the VMM. The lock is taken before and after KVM_RUN,
+ * but never held during it.
  */
 #include <errno.h>
 
@@ -20,13 +21,13 @@ static struct gmem_vm *vm_of(const struct gmem_vcpu *vcpu)
 	return vcpu ? gmem_vm_find(vcpu->vm_fd) : NULL;
 }
 
-/* Returns a copy: others may come and go while the vCPU runs. */
+/* Returns a copy: the array of vCPUs may move while the vCPU runs. */
 static int run_begin(int fd, struct gmem_vcpu *copy)
 {
 	const struct gmem_vcpu *vcpu;
 	struct gmem_vm *vm;
 
-	/* In a signal handler that came in the middle of our own work. */
+	/* Called from a signal handler that interrupted our own work. */
 	if (!gmem_lock())
 		return -EBUSY;
 	vcpu = gmem_vcpu_find(fd);
@@ -44,10 +45,10 @@ static int run_begin(int fd, struct gmem_vcpu *copy)
 }
 
 /*
- * The guest's access and the state of the memory do not fit. If it is memory
- * that we can convert, the access decides. If the state is the wanted one
- * already, there is another reason, which only the VMM can deal with: what is
- * answered here brings the guest on.
+ * The guest's access does not match the state of the memory. Convert the memory
+ * to match the access, if possible. If the state already matches, the fault has
+ * another reason, which only the VMM can handle: an exit is only handled here
+ * if the guest makes progress then.
  */
 static bool memory_fault(struct gmem_vm *vm, const struct kvm_run *run)
 {
@@ -67,7 +68,7 @@ static void io(struct gmem_vm *vm, const struct kvm_run *run)
 		gmem_private_vm(vm);
 }
 
-/* Is the exit dealt with? Then the vCPU runs on. */
+/* Handles the exit if possible; returns whether to run the vCPU again. */
 static bool answered(const struct gmem_vcpu *vcpu, int ret)
 {
 	struct kvm_run *run = vcpu->run;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a VMM does to its memfd, answered for the guest_memfd in its place: a
- * guest_memfd has no seals, but its size never changes, which is what the
- * seals of guest memory are for.
+ * Emulate the seals of a memfd for the guest_memfd that replaced it. A
+ * guest_memfd has no seals, but its size never changes, which is the purpose of
+ * sealing guest memory.
  */
 #define _GNU_SOURCE
 #include <errno.h>

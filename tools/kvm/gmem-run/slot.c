@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memslots that each VM has, as region.c recorded them.
+ * The memslots of each VM, as recorded by region.c.
  */
 #include "report.h"
 #include "uapi.h"
@@ -34,7 +34,7 @@ struct gmem_slot *gmem_slot_find(const struct gmem_vm *vm, u32 id)
 	return NULL;
 }
 
-/* Does a bound slot of any VM show this memory? */
+/* Is any of this memory in a bound slot of any VM? */
 bool gmem_slot_binds(uintptr_t start, uintptr_t end)
 {
 	const struct gmem_vm *vm;
@@ -69,7 +69,7 @@ const struct gmem_slot *gmem_slot_bound_at(const struct gmem_vm *vm, u64 gpa)
 	return NULL;
 }
 
-/* Returns a slot that keeps the VM from becoming private. */
+/* Returns an alias, which keeps the VM from becoming private, or NULL. */
 const struct gmem_slot *gmem_slot_alias(const struct gmem_vm *vm)
 {
 	size_t i;
@@ -83,7 +83,7 @@ const struct gmem_slot *gmem_slot_alias(const struct gmem_vm *vm)
 	return NULL;
 }
 
-/* A lost record costs a report line, and for a bound slot its dirty log. */
+/* If this fails, the slot is neither reported nor converted nor moved. */
 void gmem_slot_record(struct gmem_vm *vm, const struct gmem_slot *slot)
 {
 	struct gmem_slot *copy = gmem_vec_add(&vm->slots);

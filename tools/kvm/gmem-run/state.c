@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which pages of a file are private: one state for all of them, and a bitmap of
- * those that were converted since. There is no bitmap until there is such a page.
+ * Track which pages of a file are private: one state for the whole file, and a
+ * bitmap of the pages whose state differs from it. The bitmap is allocated by
+ * the first conversion of a part of the file.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -16,7 +17,7 @@ static size_t bitmap_size(const struct gmem_file *file)
 	return (file->size / gmem_page_size + BITS - 1) / BITS;
 }
 
-/* What can fail when pages are converted one by one. */
+/* Allocates the bitmap, so that gmem_state_set() cannot fail. */
 int gmem_state_prepare(struct gmem_file *file)
 {
 	void *bitmap;
@@ -32,7 +33,7 @@ int gmem_state_prepare(struct gmem_file *file)
 	return 0;
 }
 
-/* After gmem_state_prepare(). */
+/* Must be called after gmem_state_prepare(). */
 void gmem_state_set(struct gmem_file *file, u64 page, bool private)
 {
 	unsigned char mask = (unsigned char)(1U << page % BITS);
@@ -43,7 +44,7 @@ void gmem_state_set(struct gmem_file *file, u64 page, bool private)
 		file->converted[page / BITS] &= (unsigned char)~mask;
 }
 
-/* Gives the bitmap back, too. */
+/* Sets the state of the whole file and frees the bitmap. */
 void gmem_state_set_all(struct gmem_file *file, bool private)
 {
 	if (file->converted)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The account at exit: the memslots of each VM that this process made, and what
- * their memory was.
+ * The summary at exit: the memslots of each VM that this process created, and
+ * what backed them.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -36,7 +36,7 @@ static void list_slot(const struct gmem_slot *slot)
 			 gmem_slot_kind_name(slot->kind), slot->why);
 }
 
-/* By address space and address, which no two slots share. */
+/* Orders slots by address space and guest address, which are unique. */
 static bool is_before(const struct gmem_slot *a, const struct gmem_slot *b)
 {
 	u32 as_a = GMEM_AS_ID(a->region.slot), as_b = GMEM_AS_ID(b->region.slot);
@@ -95,7 +95,7 @@ static void report_vm(const struct gmem_vm *vm)
 		   sum.slots[GMEM_SLOT_READONLY], sum.slots[GMEM_SLOT_LEFT]);
 }
 
-/* Children that were forked by the VMM, and end by exit(), have no say. */
+/* Reports only VMs of this process: children of the VMM call exit(), too. */
 void gmem_summary_at_exit(int status, void *unused)
 {
 	const struct gmem_vm *vm;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The account at exit (summary.c).
+ * The summary at exit (summary.c).
  */
 #ifndef GMEM_RUN_SUMMARY_H
 #define GMEM_RUN_SUMMARY_H

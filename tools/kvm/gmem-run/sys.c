@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * System calls, made directly: the interposed functions and everything below
- * them must not come back to the interposed functions, and dlsym() is not
- * usable inside an allocator's mmap().
+ * Direct system calls: the library must not call its own interposed functions,
+ * and dlsym() cannot be used in an mmap() call of the allocator.
  */
 #define _GNU_SOURCE
 #include <errno.h>

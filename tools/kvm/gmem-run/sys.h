@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel, without passing through the interposed functions (sys.c, and
- * sys_ioctl.c, which the self-test replaces).
+ * System calls that bypass the interposed functions (sys.c, and sys_ioctl.c,
+ * which the self-test replaces).
  */
 #ifndef GMEM_RUN_SYS_H
 #define GMEM_RUN_SYS_H

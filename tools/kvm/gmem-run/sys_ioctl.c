@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM's ioctls, in a file of their own: the self-test puts its own here.
+ * ioctl(), in a separate file so that the self-test can replace it.
  */
 #include <errno.h>
 #include <sys/syscall.h>

@@ -2,10 +2,10 @@
 /*
  * Take over private anonymous memory.
  *
- * A block is what the VMM mapped in one go, as far as it is mapped readable
- * and writable and without gaps around the slot. Memory whose mmap() was not
- * seen (it came from the C library's allocator) is taken over for the slot's
- * own range only.
+ * A block is what the VMM mapped with one mmap(), limited to the part around
+ * the slot that is readable and writable and has no gaps. If the mmap() was not
+ * seen (memory of the C library's allocator), only the slot's own range is
+ * taken over.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -78,7 +78,7 @@ static const char *block_find(struct block *block, uintptr_t start,
 	return NULL;
 }
 
-/* The i-th VMA, cut to the block. */
+/* The i-th VMA, clipped to the block. */
 static struct gmem_vma block_vma(const struct block *block, size_t i)
 {
 	struct gmem_vma vma = *gmem_maps_at(block->maps, i);
@@ -103,7 +103,7 @@ static int block_policy(const struct block *block, char *to)
 	return ret;
 }
 
-/* The first mapping goes over the whole block, so that nothing can remain. */
+/* Map the whole block first, so that no old memory remains in it. */
 static int block_remap(const struct block *block, int fd)
 {
 	struct gmem_vma whole = {
@@ -179,7 +179,7 @@ static const char *block_take(const struct block *block, int vm_fd, int fd)
 	return NULL;
 }
 
-/* The range starts in anonymous memory; maps has been read with details. */
+/* The range must start in anonymous memory, and maps must have details. */
 const char *gmem_take_anon(int vm_fd, const struct gmem_maps *maps,
 			   uintptr_t start, uintptr_t end)
 {

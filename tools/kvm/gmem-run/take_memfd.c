@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Take over a memfd, or shared anonymous memory: the whole file, with all its
- * mappings and descriptors in this process. Other processes that have got it
- * already keep the old file, which nobody here can see; a VMM passes memory on
- * after it has registered it.
+ * mappings and descriptors in this process. Other processes that already have
+ * the file keep the old one, which cannot be detected here; a VMM passes memory
+ * on after it has registered it.
  *
- * The descriptors keep their numbers, and so do later mappings, fallocate()
- * and fd passing work on the new file.
+ * The descriptors keep their numbers, so later mappings, fallocate() and fd
+ * passing use the new file.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,7 +43,7 @@ static bool shows(const struct memfd *memfd, const struct gmem_vma *vma)
 	       vma->flags & GMEM_VMA_SHARED;
 }
 
-/* Without a descriptor (the VMM closed it), try to get one by the mapping. */
+/* If the VMM has closed all descriptors, try to open the mapping. */
 static int memfd_open(struct memfd *memfd)
 {
 	char path[64];
@@ -122,9 +122,9 @@ static int memfd_pause(const struct memfd *memfd)
 }
 
 /*
- * A failure in the middle cannot be undone without losing data, and a memory
- * with two truths is worse than no VMM. It takes a failing mmap() over a range
- * that is mapped.
+ * A failure after the first mapping cannot be undone without losing data, and
+ * mappings of two different files are worse than no VMM: exit. This only
+ * happens if mmap() over an existing mapping fails.
  */
 static int memfd_remap(const struct memfd *memfd, int fd)
 {
@@ -151,7 +151,7 @@ static int memfd_remap(const struct memfd *memfd, int fd)
 	return 0;
 }
 
-/* Each number keeps its close-on-exec flag. */
+/* Each descriptor keeps its number and its close-on-exec flag. */
 static void memfd_replace(const struct memfd *memfd, int fd)
 {
 	size_t i;
@@ -192,8 +192,8 @@ static int memfd_move(const struct memfd *memfd, int fd)
 }
 
 /*
- * The file lives under the VMM's numbers, so that it goes away when the VMM
- * closes them. If the VMM has none, ours stays open.
+ * Only the VMM's own descriptors keep the file open, so that it is freed when
+ * the VMM closes them. If the VMM has none, ours stays open.
  */
 static const char *memfd_take(struct memfd *memfd, int vm_fd)
 {
@@ -226,7 +226,7 @@ static const char *memfd_take(struct memfd *memfd, int vm_fd)
 	return NULL;
 }
 
-/* The range starts in vma; maps has been read with details. */
+/* The range must start in vma, and maps must have details. */
 const char *gmem_take_memfd(int vm_fd, const struct gmem_maps *maps,
 			    const struct gmem_vma *vma)
 {

@@ -107,16 +107,16 @@ struct kvm_memory_attributes2 {
 #define KVM_MEMORY_EXIT_FLAG_PRIVATE	_BITULL(3)
 #endif
 
-/* Of linux/kvm_para.h, which not all architectures have. */
+/* From linux/kvm_para.h, which not all architectures have. */
 #define GMEM_HC_MAP_GPA_RANGE		12
 #define GMEM_HC_PAGE_SIZE		4096
 
-/* SMCCC numbers of KVM on arm64, as pKVM's guests use them. */
+/* SMCCC numbers of KVM on arm64, as used by pKVM guests. */
 #define GMEM_HC_MEM_SHARE		0xc6000003
 #define GMEM_HC_MEM_UNSHARE		0xc6000004
 #define GMEM_SMCCC_INVALID_PARAMETER	(-3)
 
-/* The type of a protected VM, and what VMMs may say about an ordinary one. */
+/* The type of protected VMs, and the type bits that an ordinary VM may have. */
 #ifdef __aarch64__
 #define GMEM_VM_TYPE			15
 #define GMEM_VM_TYPE_SHIFT		8

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The vCPUs of protected VMs, and where the VMM has mapped their struct
- * kvm_run. The mapping is the VMM's: one of ours would keep the VM alive when
- * the VMM has closed it.
+ * kvm_run. The VMM's mapping is used, because one of our own would keep the VM
+ * alive after the VMM has closed it.
  */
 #include "report.h"
 #include "vcpu.h"
@@ -23,7 +23,7 @@ static struct gmem_vcpu *find(int fd)
 	return NULL;
 }
 
-/* The number may have been another vCPU's, which is closed then. */
+/* The fd may have been that of another vCPU, which is closed now. */
 void gmem_vcpu_created(int fd, int vm_fd)
 {
 	struct gmem_vcpu *vcpu = find(fd);
@@ -58,7 +58,7 @@ void gmem_vcpu_unmapped(uintptr_t start, uintptr_t end)
 	}
 }
 
-/* The pointer is good until another vCPU is made. */
+/* The pointer is valid until another vCPU is created. */
 const struct gmem_vcpu *gmem_vcpu_find(int fd)
 {
 	return find(fd);

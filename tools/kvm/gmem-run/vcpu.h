@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What happens around KVM_RUN of a protected VM, and what its guest is told.
+ * KVM_RUN of protected VMs, their exits, and the CPUID of their guests.
  */
 #ifndef GMEM_RUN_VCPU_H
 #define GMEM_RUN_VCPU_H
@@ -23,11 +23,11 @@ void gmem_vcpu_mapped(int fd, void *addr);
 void gmem_vcpu_unmapped(uintptr_t start, uintptr_t end);
 const struct gmem_vcpu *gmem_vcpu_find(int fd);
 
-/* run.c, hypercall.c: KVM_RUN, and the exits that concern us */
+/* run.c, hypercall.c: KVM_RUN, and the exits that gmem-run handles */
 int gmem_run(int fd, unsigned long request, void *arg);
 bool gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run);
 
-/* cpuid.c: what the guest is told */
+/* cpuid.c: advertises KVM_HC_MAP_GPA_RANGE */
 int gmem_cpuid_set(int fd, unsigned long request, void *arg);
 
 #endif /* GMEM_RUN_VCPU_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A growing array on memory of its own. The interposed mmap() can be called
- * from inside the VMM's allocator, so malloc() is out of bounds here.
+ * A growing array that is allocated with mmap(). The interposed mmap() can be
+ * called from inside the VMM's allocator, so malloc() must not be used here.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -28,7 +28,7 @@ static int vec_grow(struct gmem_vec *vec)
 	return 0;
 }
 
-/* Returns a zeroed element, or NULL; elements move when others are added. */
+/* Returns a zeroed element or NULL; adding elements may move the others. */
 void *gmem_vec_add(struct gmem_vec *vec)
 {
 	void *item;

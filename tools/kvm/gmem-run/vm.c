@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The VMs of this process, and whether their kernel can do it.
+ * The VMs of this process, and whether KVM supports guest_memfd for them.
  */
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +56,7 @@ static struct gmem_vm *vm_of_fd(int fd)
 	return NULL;
 }
 
-/* The number may have been another VM's, which is closed then. */
+/* The fd may have been that of another VM, which is closed now. */
 void gmem_vm_created(int fd)
 {
 	struct gmem_vm *vm = vm_of_fd(fd);
@@ -84,7 +84,7 @@ void gmem_vm_created(int fd)
 		gmem_protect_created(fd);
 }
 
-/* A VM that was made elsewhere, and passed to this process by its fd. */
+/* Is it a VM? It may have been created elsewhere and passed to us by fd. */
 static bool is_vm(int fd)
 {
 	static const char name[] = "anon_inode:kvm-vm";

@@ -36,7 +36,7 @@ struct gmem_vm {
 	int fd;
 	pid_t pid;
 	bool usable;
-	bool ran;		/* a vCPU was about to run */
+	bool ran;		/* KVM_RUN was called */
 	bool private;		/* the memory was made private */
 	struct gmem_vec slots;
 };
