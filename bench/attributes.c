@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory attributes of a large range: the time to set them, and the memory that
- * they take in the kernel.
+ * Memory attributes of a large range: the time to set them, and the kernel memory that
+ * they use.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -20,8 +20,8 @@ static const char *const attribute_rows[] = {
 	"attr-64g", "attr-64g-slot", "attr-64g-memory", NULL };
 
 /*
- * Time to set a range, warm. A kernel whose cost grows with the size is given
- * less, and the row says so.
+ * Time to set the attributes of a range, warm. A kernel whose cost grows with the size
+ * gets a smaller range and the result is scaled, as the note of the row says.
  */
 static void time_attributes(struct vm *vm, const char *name)
 {
@@ -46,7 +46,7 @@ struct slab {
 	long objects, size;
 };
 
-/* Hand back what caches keep for later use, so that objects can be counted. */
+/* Shrink the slab caches, so that only objects in use are counted. */
 static void shrink_slabs(const struct slab *slabs, int nr)
 {
 	char path[sizeof(slabs->name) + 64];
@@ -78,7 +78,7 @@ static int read_slabs(struct slab *slabs, int max)
 	return nr;
 }
 
-/* What the kernel allocates otherwise, in bytes. */
+/* Kernel memory outside of the slab caches, in bytes. */
 static long other_memory(void)
 {
 	static const char *const keys[] = { "VmallocUsed", "PageTables",
@@ -102,8 +102,8 @@ static long other_memory(void)
 }
 
 /*
- * The memory that attributes take: what each of @nr virtual machines allocates.
- * Fewer objects than one for each are somebody else's.
+ * The memory that attributes use, per virtual machine. Caches that grew by less than
+ * one object per VM are ignored: others allocated those objects.
  */
 static long attribute_memory(const int *vms, int nr, __u64 size)
 {
@@ -140,7 +140,7 @@ static void count_attribute_memory(void)
 	int i, nr = ATTR_VMS, scale = 1, vms[ATTR_VMS];
 	const char *name = "attr-64g-memory";
 
-	/* The other row knows whether size matters. */
+	/* The note of the other row tells whether the cost depends on the size. */
 	if (*get_row("attr-64g", "")->note) {
 		get_row(name, "")->note = "64 times 1 GiB";
 		scale = ATTR_SIZE / GIB;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Private memory of slots with two backings; and creating such files.
+ * Private memory of dual-backed slots, and creation of guest_memfds.
  */
 #include <linux/falloc.h>
 #include <sys/mman.h>
@@ -34,7 +34,7 @@ static void convert_dual(struct vm *vm)
 
 	record("convert-to-shared", "",
 	       per_page(time_set_private(vm, TEST_GPA, TEST_SIZE, false)));
-	/* Nothing is mapped any more. Short enough for a timer to matter. */
+	/* Nothing is mapped any more. Repeat: a timer would distort a single call. */
 	for (i = 0; i < 5; i++) {
 		record("convert-to-private", "",
 		       per_page(time_set_private(vm, TEST_GPA, TEST_SIZE, true)));
@@ -50,7 +50,7 @@ static void convert_dual(struct vm *vm)
 	}
 }
 
-/* Private memory of a slot with two backings; @extra are more file flags. */
+/* Private memory of a dual-backed slot; @extra are additional file flags. */
 static void private_memory(struct vm *vm, const char *suffix, __u64 extra)
 {
 	void *mem = anon(TEST_SIZE);

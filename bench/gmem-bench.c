@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * gmem-bench [-r ROUNDS] [GROUP...]: path lengths of guest_memfd, in nanoseconds
- * of CLOCK_MONOTONIC. In the counting emulator (qemu/l1 -I) a nanosecond is an
- * instruction. See README in this folder.
+ * gmem-bench [-r ROUNDS] [GROUP...]: measure path lengths of guest_memfd, in
+ * nanoseconds of CLOCK_MONOTONIC. In the counting emulator (qemu/l1 -I), a nanosecond
+ * is one instruction. See README in this folder.
  *
- * Uses nothing but the public ABI and asks for capabilities, so that it runs on
- * any kernel; what a kernel does not have is reported with the reason.
+ * It uses only the public ABI and checks capabilities, so that it runs on any kernel;
+ * what a kernel does not support is reported with the reason.
  *
- * Output: a line a row, "name<TAB>value<TAB>note". The value is "-" where there
- * is none. All lines come at the end: writing one makes interrupts.
+ * Output: one line per row, "name<TAB>value<TAB>note". The value is "-" if there is
+ * none. All lines are printed at the end, because printing causes interrupts.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -45,9 +45,9 @@ static bool chosen(const char *name, char **names)
 }
 
 /*
- * Take what small pieces of memory the page allocator has left from booting, and
- * keep them: pages then come from, and go back to, large blocks. How much it has
- * to split and merge differs from boot to boot otherwise.
+ * Allocate and keep the small blocks that the page allocator has left after boot, so
+ * that pages come from, and return to, large blocks. Otherwise, the number of splits
+ * and merges differs from boot to boot.
  */
 static void take_fragments(void)
 {
@@ -61,7 +61,7 @@ static void take_fragments(void)
 		err(1, "fallocate");
 }
 
-/* The same addresses every time. */
+/* Disable ASLR, so that addresses are the same in every run. */
 static void no_randomisation(char **argv)
 {
 	int old = personality(0xffffffff);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Virtual machines with one vCPU, and calls that are timed.
+ * Virtual machines with one vCPU, and timed calls.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -136,7 +136,7 @@ int create_bare_vm(unsigned long type)
 	return fd;
 }
 
-/* Flat 32-bit protected mode: write to ecx pages from edi on, then halt. */
+/* Flat 32-bit protected mode: write to ecx pages starting at edi, then halt. */
 void create_vm(struct vm *vm, unsigned long type)
 {
 	static const __u8 code[] = {
@@ -206,13 +206,13 @@ __u64 host_touch(__u8 *mem)
 
 	for (i = 0; i < TEST_PAGES; i++) {
 		mem[i * PAGE] = 1;
-		/* The compiler must not leave one out. */
+		/* Keep the compiler from eliding a store. */
 		__asm__ volatile("" : : : "memory");
 	}
 	return since(t);
 }
 
-/* Let background work come to an end: kfree_rcu() may wait for seconds. */
+/* Wait for background work to finish: kfree_rcu() may take seconds. */
 void settle(void)
 {
 	sleep(12);

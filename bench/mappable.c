@@ -24,9 +24,9 @@ static __u8 *map_gmem(int gmem)
 }
 
 /*
- * Page tables stay, so that they are there in both rows of host faults; but memory
- * that nobody can refer to is not for MADV_DONTNEED. There 32 page tables are part
- * of the row.
+ * Unmap pages but keep the page tables, so that neither row of host faults includes
+ * allocating them. MADV_DONTNEED refuses hidden memory (VM_PFNMAP), whose row for
+ * present pages therefore includes 32 page tables.
  */
 static void unmap_pages(__u8 *mem, int gmem)
 {
@@ -75,7 +75,7 @@ void bench_shared(void)
 	destroy_vm(&vm);
 }
 
-/* Conversion in place, of pages that guest and host have mapped. */
+/* Conversion in place, of pages that are mapped by guest and host. */
 void bench_inplace(void)
 {
 	__u64 t;

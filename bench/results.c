@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The rows: samples, their median, and why there are none.
+ * The rows: their samples and median, or why there are none.
  */
 #include <err.h>
 #include <stdio.h>
@@ -46,8 +46,8 @@ static int compare(const void *a, const void *b)
 }
 
 /*
- * The median: a timer may hit a call, and the page allocator may find itself in
- * an unusual state, but not most of the time.
+ * The median ignores outliers, which timers and rare states of the page allocator
+ * cause.
  */
 static double median(struct row *row)
 {
@@ -55,7 +55,7 @@ static double median(struct row *row)
 	return row->samples[row->nr_samples / 2];
 }
 
-/* Rows that this kernel does not have. */
+/* Record why this kernel does not have these rows. */
 void cannot(const char *const *names, const char *suffix, const char *why)
 {
 	for (; *names; names++)
