@@ -1,12 +1,11 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154
 #
-# Lines of evidence, and where the facts come from: $out, the results of demo/l2.
-# Expects steps.sh.
+# Print lines of evidence from $out, the results of demo/l2. Requires steps.sh.
 
 failed=0
 
-# evidence TEXT STATUS: a line of the report.
+# evidence TEXT STATUS: print a line of the report.
 evidence()
 {
 	if [ "$2" = ok ]; then
@@ -17,7 +16,7 @@ evidence()
 	fi
 }
 
-# holds CMD...: the status for evidence.
+# holds CMD...: run CMD and print the status for evidence.
 holds()
 {
 	if "$@"; then
@@ -32,19 +31,20 @@ positive()
 	[ "${1:-0}" -gt 0 ]
 }
 
-# value KEY: of demo/l2's result.
+# value KEY: print the value of KEY in the result of demo/l2.
 value()
 {
 	sed -n "s/^$1=//p" "$out/result" | tail -n 1
 }
 
-# l2_says KEY: on its console.
+# l2_says KEY: print the value of KEY from the console of L2.
 l2_says()
 {
 	tr -d '\r' <"$out/console" | sed -n "s/^L2: $1=//p" | tail -n 1
 }
 
-# The kernel's account of the VMM's guest_memfds. Slots of several files.
+# Report the VMM's guest_memfds and their slots, as listed by the kernel. The slots
+# may be bound to several files.
 report_memory()
 {
 	local key rest fd='' size=0 pages=0 slots=0 bytes=0 n
@@ -70,7 +70,7 @@ report_memory()
 	evidence "$pages pages are allocated from it" "$(holds positive $pages)"
 }
 
-# Those of the kernel and those of gmem-run.
+# Do the kernel and gmem-run list the same bound slots?
 same_slots()
 {
 	cmp -s <(sed -n 's/^gmem-binding:.*slot=\([0-9]*\):\([0-9]*\) .*/\1:\2/p' "$out/fdinfo" | sort) \
@@ -79,7 +79,7 @@ same_slots()
 			END { for (s in bound) { sub("slot=", "", s); print s } }' "$out/report" | sort)
 }
 
-# What L2 says of itself, in every mode that has its console.
+# Report what L2 says about itself, in every mode that has its console.
 report_system()
 {
 	local name
@@ -92,7 +92,7 @@ report_system()
 		"$(holds positive "$(l2_says mem_checked_mib)")"
 }
 
-# finish: the last step of a mode.
+# finish: end a mode, and fail if evidence is missing.
 finish()
 {
 	print_times

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * l2-secret DISK ADDRESS PORT: in L2, keep a secret in memory while disk and
- * network are at work.
+ * l2-secret DISK ADDRESS PORT: in L2, keep a secret in memory while disk and network
+ * are busy.
  *
- * One thread writes to the third MiB of DISK and reads it back, past the page
- * cache; another one sends messages to ADDRESS and gets them back. Both check
- * what they get and never stop. The commands come in lines on stdin:
+ * One thread writes to the third MiB of DISK and reads it back, with O_DIRECT; another
+ * one sends messages to ADDRESS, which echoes them. Both check the data and never stop.
+ * Commands are read from stdin, one per line:
  *
- *  fill MIB MASK MASKED	fill that much memory with the secret, 32 bytes
- *			over and over: the XOR of the two, hex digits
- *  check		is it still there?
- *  io			how many rounds of disk and network were good and bad
+ *  fill MIB MASK MASKED	fill MIB MiB of memory with the 32-byte secret, which
+ *			is the XOR of the two strings of hex digits
+ *  check		print how much of it is intact
+ *  io			print the good and bad rounds of disk and network
  *  off			end
  *
- * The secret is nowhere but in that memory: it is put together 4 bytes at a time,
- * since the host sees the registers of a vCPU.
+ * Only that memory contains the secret, which is computed 4 bytes at a time, because
+ * the host can see the registers of a vCPU.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -37,7 +37,7 @@
 #define SECRET		(WORDS * sizeof(__u32))
 
 static __u32 mask[WORDS], masked[WORDS];
-/* Atomic: the compiler must not put words together. */
+/* Atomic, so that the compiler does not combine words. */
 static atomic_uint *memory;
 static size_t memory_words;
 
@@ -45,7 +45,7 @@ static atomic_ulong disk_good, disk_bad, net_good, net_bad;
 static const char *disk_path;
 static struct sockaddr_in other;
 
-/* Of a thread: when there is something else to do on the one vCPU, that goes first. */
+/* Lower the priority of this thread: other work on the only vCPU goes first. */
 static void be_nice(void)
 {
 	errno = 0;
@@ -79,7 +79,7 @@ static void *disk_thread(void *unused)
 	}
 }
 
-/* The whole buffer, however many pieces it comes in. */
+/* Reads the whole buffer, however many pieces it comes in. */
 static bool receive(int fd, char *to, size_t size)
 {
 	size_t len = 0;

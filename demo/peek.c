@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * peek PID PATTERN: what can a process of the host read of a VM's memory?
+ * peek PID PATTERN: find out what a process on the host can read of a VM's memory.
  *
- * PID is a VMM with guest_memfds, the user is root. Each of their pages is read
- * in three ways: through /proc/PID/mem and by process_vm_readv() at the VMM's
- * mappings, and through a mapping of our own, of a descriptor that was taken
- * from the VMM. For each way it prints the pages there are, those that could be
- * read, those that hold PATTERN, and the last error.
+ * PID is a VMM with guest_memfds; the program needs root. It reads each page of the
+ * files in three ways: at the VMM's mappings, through /proc/PID/mem and with
+ * process_vm_readv(), and through its own mapping of a descriptor that it got from the
+ * VMM. For each way it prints the number of pages, of readable pages and of pages that
+ * contain PATTERN, and the last error.
  *
- * It also asks each file to make its first page private, which it is if the
- * guest is protected. In an ordinary VM there is no such thing.
+ * It also tries to make the first page of each file private, which succeeds only in a
+ * protected VM; there the page is private already.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -30,7 +30,7 @@
 
 #include "../tools/kvm/gmem-run/uapi.h"
 
-#define PAGE	4096UL	/* what is read at once, whatever the host's page size is */
+#define PAGE	4096UL	/* unit of reading, whatever the page size of the host is */
 #define NAME	"kvm-gmem"
 
 struct way {
@@ -57,7 +57,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* A page was tried: these are its bytes, or there is an error. */
+/* Counts an attempt to read a page: its bytes are in page, or error is set. */
 static void count(struct way *way, const void *page, const char *error)
 {
 	way->pages++;
@@ -96,7 +96,7 @@ static void read_process_vm(struct way *way, unsigned long addr)
 	      n < 0 ? strerrorname_np(errno) : "short");
 }
 
-/* Each mapping of a guest_memfd in the VMM. */
+/* Reads all of the VMM's mappings of guest_memfds. */
 static void read_mappings(void)
 {
 	struct way proc_mem = { .name = "proc_mem" };
@@ -166,7 +166,7 @@ static bool knows_private(int fd)
 	return !ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attributes);
 }
 
-/* Each guest_memfd among the VMM's descriptors. */
+/* Reads all guest_memfds that the VMM has open. */
 static void read_files(void)
 {
 	struct way own = { .name = "own_mapping" };

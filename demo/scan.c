@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * scan kcore MASK MASKED: look for a secret in all RAM, as /proc/kcore shows it.
- * scan file PID MASK MASKED: look for it in the guest_memfds of a VMM, through
- *	mappings of our own.
+ * scan kcore MASK MASKED: search all RAM for a secret, through /proc/kcore.
+ * scan file PID MASK MASKED: search the guest_memfds of a VMM for it, through
+ *	our own mappings.
  *
- * The secret has 32 bytes and comes as two strings of hex digits, a mask and the
- * secret XORed with it. The two meet only in a register, eight bytes at a time,
- * so that the search does not find itself.
+ * The secret has 32 bytes and is passed as two strings of hex digits, a mask and the
+ * secret XORed with it. They are combined only in a register, eight bytes at a time, so
+ * that the search does not find itself.
  *
- * What is read from /proc/kcore is copied, though: to a page of the kernel and to
- * buffers here, which are RAM, too. So a page in which the secret was found is
- * read again, after these buffers have been zeroed and that page of the kernel
- * has been made to hold another page: a copy of ours is gone then.
+ * Reading /proc/kcore makes copies, however, in a page of the kernel and in buffers
+ * here, which are also RAM. So when a page contains the secret, the buffers are zeroed,
+ * the page of the kernel is overwritten by reading another page, and the page is read
+ * again: a copy made by the search is gone then.
  *
- * /proc/kcore shows zeroes where the kernel cannot read.
+ * /proc/kcore returns zeroes for memory that the kernel cannot read.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -41,7 +41,7 @@ static __u64 mask[WORDS], masked[WORDS];
 static bool is_first[256];
 static unsigned long page_size;
 
-/* Pages, those with anything in them, those with the secret, how often it is there. */
+/* Pages, nonzero pages, pages with the secret, occurrences of the secret. */
 static unsigned long pages, not_zero, found, occurrences;
 
 static void die(const char *what)
@@ -73,7 +73,7 @@ static __u64 load(const char *at)
 	return word;
 }
 
-/* The compiler must not unmask the secret once and for all. */
+/* Keep the compiler from precomputing the unmasked secret. */
 static bool is_word(unsigned int i, __u64 word)
 {
 	word ^= mask[i];
@@ -92,9 +92,9 @@ static bool is_secret(const char *at)
 }
 
 /*
- * How often is the secret in these bytes, which are a page and what is behind it?
- * Wherever it begins in the page, one of its first eight bytes is the first byte
- * of an aligned word. Only words with such a first byte are worth a closer look.
+ * Count the secrets that begin in a page; end is the end of the data, which may follow
+ * the page. Wherever a secret begins, one of its first eight bytes is the first byte of
+ * an aligned word, so only words with such a first byte are examined.
  */
 static unsigned long count(const char *page, const char *end)
 {
@@ -134,13 +134,13 @@ struct kcore {
 	int fd;
 	char *chunk;
 	char *again;
-	off_t other;		/* where a page without the secret is */
+	off_t other;		/* offset of a page without the secret */
 	off_t end;		/* of the segment */
 };
 
 /*
- * Read pages, and one more if there is one: a secret counts for the page that
- * it begins in. Returns the end of what was read.
+ * Read pages, and the next one if there is one: a secret counts for the page in which
+ * it begins. Returns the end of the data.
  */
 static const char *kcore_read(const struct kcore *kcore, char *to, off_t at,
 			      size_t nr)
@@ -154,7 +154,7 @@ static const char *kcore_read(const struct kcore *kcore, char *to, off_t at,
 	return to + len;
 }
 
-/* The page again; the chunk has been zeroed. */
+/* Read the page again; the chunk has been zeroed. */
 static void kcore_confirm(const struct kcore *kcore, off_t at)
 {
 	const char *end;
@@ -211,8 +211,8 @@ static void kcore_segment(struct kcore *kcore, const struct elf64_phdr *segment)
 }
 
 /*
- * The segments that are RAM or the kernel's image have a physical address. The
- * others are page tables' work, vmalloc and the like: they show the same RAM.
+ * Segments of RAM and of the kernel image have a physical address. The others, such as
+ * vmalloc, are further mappings of the same RAM.
  */
 static void scan_kcore(void)
 {
@@ -269,7 +269,7 @@ static void scan_mapping(int fd)
 	munmap(mem, size);
 }
 
-/* Each guest_memfd among the VMM's descriptors. */
+/* Searches all guest_memfds that the VMM has open. */
 static void scan_files(int pid)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

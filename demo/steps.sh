@@ -1,20 +1,20 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154
 #
-# The steps that all modes of the demonstration take. A mode is a program of this
+# The steps that all modes of the demonstration share. A mode is a program in this
 # folder: it sources this file and evidence.sh, calls
 #	begin				check the kernel, build gmem-run
 #	compile FILE SOURCE FLAGS...	build a program of this folder
 #	make_initrd FILE PROGRAM...	make L2's initramfs, with these programs
 #	boot_l1 OPTIONS -- CMD		run CMD in L1; its results go to /mnt/out
-# in this order, prints its evidence and calls "finish", which says whether any is
-# missing. A mode replaces no function. It may set these before it calls "begin":
-#	vmm	the VMM and its options, where $VMM does not say them
-#	out	what evidence.sh reads: $share, L1's results, or a folder in it
+# in this order, prints its evidence and calls "finish", which reports whether any is
+# missing. A mode does not redefine functions. Before it calls "begin", it may set:
+#	vmm	the VMM and its options, unless $VMM sets them
+#	out	what evidence.sh reads: $share (the results of L1) or a folder in it
 #
-# In the environment: ARCH, PAGES as for pipeline/kernel, KERNEL the kernel's build
-# folder, VMM the VMM and its options. L2's kernel, initramfs, console, disk and
-# network are appended to it.
+# Environment: ARCH and PAGES as for pipeline/kernel; KERNEL, the build folder of the
+# kernel; VMM, the VMM and its options, to which L2's kernel, initramfs, console, disk
+# and network are appended.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../pipeline/lib.sh"
 
@@ -25,14 +25,14 @@ initrd=build/l2/initrd$suffix.gz
 share=build/run$suffix
 out=$share
 log=build/log/run$suffix
-# Emulated hardware: L2 on it runs in the emulation of an emulation.
+# An L1 of another architecture is always emulated, and L2 is slower in it.
 limit=300
 [ "$arch" = "$(arch_here)" ] || limit=600
 began=${EPOCHREALTIME/./}
 last=$began
 times=()
 
-# step TEXT: a step ends: say it and how long it took.
+# step TEXT: report the end of a step, and how long it took.
 step()
 {
 	local now=${EPOCHREALTIME/./} line
@@ -51,7 +51,7 @@ print_times()
 	echo "Logs: $log"
 }
 
-# begin: sets words, the VMM and its options, and page_size.
+# begin: also sets words (the VMM and its options) and page_size.
 begin()
 {
 	read -ra words <<<"${VMM:-$vmm}"
@@ -74,7 +74,7 @@ make_initrd()
 	step "L2's initramfs is made"
 }
 
-# compile FILE SOURCE FLAGS...: FILE keeps its time if it comes out the same.
+# compile FILE SOURCE FLAGS...: FILE keeps its mtime if its content does not change.
 compile()
 {
 	local file=$1 source=$2
@@ -87,7 +87,8 @@ compile()
 	rm -f "$file.new"
 }
 
-# L2's lines, with the seconds since the VMM's start. Hashes are for the report.
+# Print the lines of L2 with the seconds since the VMM's start, and without the
+# hashes, which are for the report.
 progress()
 {
 	local line seconds
@@ -109,7 +110,7 @@ keep_logs()
 	rm -f "$log/answer"
 }
 
-# What a failed run ended with: L1, the VMM or L2.
+# Print the end of the logs of L1, the VMM and L2 after a failure.
 explain()
 {
 	local file
@@ -121,7 +122,7 @@ explain()
 	done
 }
 
-# boot_l1 OPTIONS... -- CMD...: the options are qemu/l1's.
+# boot_l1 OPTIONS... -- CMD...: the options are those of qemu/l1.
 boot_l1()
 {
 	local rc=0
@@ -138,7 +139,7 @@ boot_l1()
 	echo
 }
 
-# The kernel's image, for L2: the same that L1 is.
+# Print the kernel image for L2, which is the same as that of L1.
 l2_kernel()
 {
 	echo "$(realpath "$kernel")/$image"
