@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# How an initramfs gets its tools. Sourced.
+# Install busybox in an initramfs. Sourced.
 
-# install_busybox PROGRAM DIR: a static busybox, of any architecture, and the
-# names of its tools. This machine's busybox lists them: it is the same version.
+# install_busybox PROGRAM DIR: install a static busybox of any architecture, and links
+# for its tools. This machine's busybox lists them, because it is the same version.
 install_busybox()
 {
 	program=$(command -v "$1") || {

@@ -2,10 +2,10 @@
 /*
  * Print the rate of this machine's TSC in kHz, measured against CLOCK_MONOTONIC.
  *
- * QEMU's TCG hands the host's TSC to the guest. A guest that calibrates on a
- * busy machine comes out wrong, and KVM in it then refuses its vCPUs' rate.
- * Each sample is the tightest of many reads, so that being preempted between
- * the two clocks does not count.
+ * Under QEMU's TCG, the guest sees the host's TSC. A guest that calibrates it on
+ * a busy machine gets a wrong rate, and KVM in the guest then rejects the rate of
+ * its vCPUs. Each sample is the tightest of many reads, so that preemption
+ * between the two clocks does not matter.
  */
 #include <linux/types.h>
 #include <stdio.h>
