@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# Reporting for the checks: one line a test, a log a test, and a results file
-# from which checks/all counts. Expects nothing; sources pipeline/lib.sh.
+# Reporting for the checks: one line and one log per test, and a results file from
+# which checks/all counts. Sources pipeline/lib.sh.
 #
-# A test's name is a path, e.g. selftest/guest_memfd_test/debug. $T selects by
-# glob, against the whole name or any run of its components. $KCONFIG restricts
-# tests of a kernel to one: normal or debug, for arm64 also 16k or 64k. A check is of one architecture, $ARCH;
-# names of tests that are not about x86 begin with it. $ALL: leave nothing out.
-# $DEADLINE: when the run has to end, in seconds since 1970.
+# A test's name is a path, e.g. selftest/guest_memfd_test/debug. $T selects tests by
+# globs, which match the whole name or consecutive components of it. $KCONFIG
+# restricts the tests that need a kernel to one kernel: normal or debug, for arm64
+# also 16k or 64k. A check is for one architecture, $ARCH; unless it is x86, test
+# names begin with it. $ALL: leave nothing out. $DEADLINE: when the run must end, in
+# seconds since 1970.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../pipeline/lib.sh"
 
@@ -16,7 +17,7 @@ prefix=
 [ "$arch" = x86_64 ] || prefix=$arch/
 # shellcheck disable=SC2034
 selftests=build/selftests$suffix
-# The kernels: two configurations, and the normal one with other page sizes.
+# Two kernel configurations, and the normal one with other page sizes.
 flavours=(normal debug)
 [ "$arch" != arm64 ] || flavours+=(64k 16k)
 
@@ -33,7 +34,7 @@ wanted()
 {
 	local glob globs
 
-	# Not expanded: there may be a folder of that name.
+	# read does not expand the globs, which might match files.
 	read -ra globs <<<"${T:-*}"
 	for glob in "${globs[@]}"; do
 		# shellcheck disable=SC2254
@@ -42,8 +43,7 @@ wanted()
 	return 1
 }
 
-# wanted_kernel FLAVOUR: those with other page sizes must be asked for, to save
-# time.
+# wanted_kernel FLAVOUR: other page sizes are only tested on request, to save time.
 wanted_kernel()
 {
 	case ${KCONFIG:-},$1 in
@@ -53,7 +53,7 @@ wanted_kernel()
 	esac
 }
 
-# seconds_left: until the run has to end; a day if it does not have to.
+# seconds_left: print the seconds until the run must end, a day without a deadline.
 seconds_left()
 {
 	local left=$((${DEADLINE:-EPOCHSECONDS + 86400} - EPOCHSECONDS))
@@ -66,7 +66,7 @@ out_of_time()
 	[ "$(seconds_left)" -eq 0 ]
 }
 
-# left_out NAME: for make test-all only.
+# left_out NAME: record that only make test-all runs this test.
 left_out()
 {
 	! wanted "$1" || echo "$1" >>"$logs/left-out"
@@ -128,8 +128,8 @@ verdict()
 	esac
 }
 
-# check NAME SECONDS CMD...: run CMD as a test on this machine. Three times the
-# seconds are a limit that a busy machine keeps.
+# check NAME SECONDS CMD...: run CMD as a test on this machine. The time limit is
+# three times SECONDS, because the machine may be busy.
 check()
 {
 	local name=$1 limit=$((3 * $2)) rc=0 left started=$SECONDS
@@ -152,9 +152,9 @@ skip()
 	end "$1" skip 0 "$2"
 }
 
-# need NAME CMD...: what a check builds on, unless this run has it already. A
-# failure is reported as the test NAME and ends the check. When there is no time
-# left, the tests that need it say so.
+# need NAME CMD...: make what a check builds on, unless this run has made it already.
+# A failure is reported as the test NAME and ends the check. If there is no time left,
+# nothing is done, and the tests that need it are skipped.
 need()
 {
 	local name=$1 log left
