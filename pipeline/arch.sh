@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
-# What the architectures differ in. Sourced; "arch_facts ARCH" sets the variables.
+# Differences between architectures. Sourced; "arch_facts ARCH" sets the variables.
 #
-# The output folders are build/ARCH for the kernel and, of everything else that
-# is built for an architecture, build/NAME for x86 and build/NAME-arm64.
+# Output folders are build/ARCH for the kernel. For everything else that is built for
+# an architecture, they are build/NAME for x86 and build/NAME-arm64 for arm64.
 
 # arch_facts x86_64|arm64
 arch_facts()
@@ -18,7 +18,7 @@ arch_facts()
 		qemu="qemu-system-x86_64"
 		qemu_package="qemu-system-x86"
 		tty=ttyS0
-		ram=0				# where QEMU's machine has it
+		ram=0				# address of RAM in QEMU's machine
 		vm_type=KVM_X86_SW_PROTECTED_VM
 		vm_type_number=1
 		vmm="$qemu -accel kvm -nodefaults -m 512M -M q35,memory-backend=ram"
@@ -46,7 +46,7 @@ arch_facts()
 	arch=$1
 }
 
-# arch_here: the architecture that this script runs on.
+# arch_here: print the architecture that this script runs on.
 arch_here()
 {
 	case $(uname -m) in
@@ -55,13 +55,13 @@ arch_here()
 	esac
 }
 
-# l1_root: the root of L1, this machine's or an unpacked one.
+# l1_root: print the folder of L1's root, or nothing if it is this machine's.
 l1_root()
 {
 	[ "$arch" = "$(arch_here)" ] || echo "build/userland-$arch"
 }
 
-# arch_of_kernel DIR: the architecture of a kernel's output folder.
+# arch_of_kernel DIR: print the architecture of the kernel in this output folder.
 arch_of_kernel()
 {
 	if grep -qs '^CONFIG_ARM64=y' "$1/.config"; then

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Shared by the scripts of this folder: messages, the lock, and the two lists
-# that define the tree (patches in order, overlay files).
+# Shared by the scripts: messages, locks, and the two lists that define the tree
+# (patches in order, overlay files).
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$top" || exit 1
@@ -27,7 +27,7 @@ die()
 	exit 1
 }
 
-# take_lock NAME: one writer at a time for a part of build/.
+# take_lock NAME: allow one writer at a time in a part of build/.
 take_lock()
 {
 	mkdir -p build
@@ -41,7 +41,7 @@ series()
 	sed -e 's/[[:space:]]*#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' patches/series
 }
 
-# New kernel files: whatever git does not ignore under a kernel-named folder.
+# New kernel files: all files in the folders of overlay_dirs that git does not ignore.
 overlay_files()
 {
 	local dir dirs=() path
@@ -62,13 +62,13 @@ before_last_chapter()
 	sed '/^# NO_DIRECT_MAP$/,$d' patches/series | grep -c '^[^#]'
 }
 
-# edits PATCH: false for a patch that brings in overlay files and nothing else.
+# edits PATCH: does it edit files? Some patches only bring in overlay files.
 edits()
 {
 	grep -q '^+++ ' "$1"
 }
 
-# The patches that edit something, which are all that quilt wants to hear of.
+# The patches that edit files; quilt refuses the others.
 edit_series()
 {
 	local patch
@@ -78,7 +78,7 @@ edit_series()
 	done
 }
 
-# patched_files PATCH...: kernel paths that the patches edit.
+# patched_files PATCH...: print the kernel paths that the patches edit.
 patched_files()
 {
 	[ $# -gt 0 ] || return 0
@@ -91,9 +91,9 @@ base_commit()
 		die "$tree has no base commit; run 'make clean tree'"
 }
 
-# touched_objects ARCH: objects, as kbuild names them, of the kernel sources that
-# patches or overlay hold and that ARCH may build. Files of virt/kvm/ are built
-# from the architecture's folder.
+# touched_objects ARCH: print the objects, as kbuild names them, of the kernel sources
+# in the patches and the overlay that ARCH may build. Files of virt/kvm/ are built
+# from the folder of the architecture.
 touched_objects()
 {
 	local arch=$1

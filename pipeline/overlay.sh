@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Which patch brings in which overlay file. Expects lib.sh.
+# Which patch brings in which overlay file. Requires lib.sh.
 #
 # A patch's header has "Overlay: path" lines, one per file or folder. A file's
 # owner is the patch with the longest path that covers it, so that a folder can
@@ -21,7 +21,7 @@ overlay_claims()
 	done < <(series)
 }
 
-# Lines "file<TAB>patch"; the patch is empty when nobody claims the file.
+# Lines "file<TAB>patch"; the patch is empty if no patch claims the file.
 overlay_owners()
 {
 	overlay_files | awk -F '\t' -v OFS='\t' '

@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2086,SC2154
-# How quilt is driven here. Expects lib.sh.
+# Wrappers for quilt. Requires lib.sh.
 #
-# $tree/patches is a link to patches/. While patches come off it points to
-# $state/applied, the copy of what was applied, so that quilt can verify that
-# nothing else is lost (pop -R). $state/series has the patches that edit something:
+# $tree/patches is a link to patches/. While patches are popped, it points to
+# $state/applied, the copies of the applied patches, so that quilt can verify that no
+# other edits are lost (pop -R). $state/series lists the patches that edit files:
 # quilt refuses those that only bring in overlay files.
 
 q()
@@ -21,7 +21,7 @@ applied()
 	cat $tree/.pc/applied-patches 2>/dev/null || :
 }
 
-# How many applied patches are still what patches/series wants, in its order.
+# Print how many applied patches are unchanged and in the order of patches/series.
 patches_in_place()
 {
 	local n=0 want have
@@ -34,7 +34,7 @@ patches_in_place()
 	echo $n
 }
 
-# pop_to N: take off all applied patches but the first N.
+# pop_to N: pop all applied patches except the first N.
 pop_to()
 {
 	local drop rc=0
@@ -77,8 +77,8 @@ push_rest()
 	return $rc
 }
 
-# Files that patches touch now or will touch; their mtimes are kept if they come
-# out the same.
+# Save the files that patches touch now or will touch, to keep their mtime if their
+# content does not change.
 save_mtimes()
 {
 	local patch patches=()
