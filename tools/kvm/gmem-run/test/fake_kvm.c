@@ -295,7 +295,6 @@ static int run(int fd)
 }
 
 #ifdef __x86_64__
-#ifdef __x86_64__
 static int set_cpuid(const struct kvm_cpuid2 *want)
 {
 	size_t size = sizeof(*want) + want->nent * sizeof(want->entries[0]);
@@ -307,7 +306,6 @@ static int set_cpuid(const struct kvm_cpuid2 *want)
 	memcpy(fake_kvm.cpuid, want, size);
 	return 0;
 }
-#endif
 #endif
 
 int gmem_sys_ioctl(int fd, unsigned long request, void *arg)
@@ -326,10 +324,8 @@ int gmem_sys_ioctl(int fd, unsigned long request, void *arg)
 	case KVM_ENABLE_CAP:
 		return enable(arg);
 #ifdef __x86_64__
-#ifdef __x86_64__
 	case KVM_SET_CPUID2:
 		return set_cpuid(arg);
-#endif
 #endif
 	case KVM_SET_MEMORY_ATTRIBUTES2:
 		return set_attributes(fd, arg);

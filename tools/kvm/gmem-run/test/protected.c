@@ -489,7 +489,6 @@ static void test_stops(void)
 }
 
 #ifdef __x86_64__
-#ifdef __x86_64__
 static void test_cpuid(void)
 {
 	struct {
@@ -524,7 +523,6 @@ static void test_cpuid(void)
 	check(ioctl(vcpu, KVM_SET_CPUID2, &cpuid) == -1 && errno == E2BIG);
 }
 #endif
-#endif
 
 static void test_private_from(void)
 {
@@ -550,9 +548,7 @@ const struct test protected_tests[] = {
 	TEST(mem_share),
 	TEST(memory_fault), TEST(vcpu_threads), TEST(references), TEST(stops),
 #ifdef __x86_64__
-#ifdef __x86_64__
 	TEST(cpuid),
-#endif
 #endif
 };
 
