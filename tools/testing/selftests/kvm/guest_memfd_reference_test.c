@@ -320,9 +320,11 @@ static const char *test_touch(void)
 	stop_thread = false;
 	pthread_create(&thread, NULL, touch_thread, &touched);
 	for (i = 0; i < 50; i++) {
-		while (__gmem_make_private(fd, 0, size))
-			TEST_ASSERT(errno == EAGAIN && total++ < 10,
+		while (__gmem_make_private(fd, 0, size)) {
+			total++;
+			TEST_ASSERT(errno == EAGAIN && total <= 10,
 				    "errno %d, EAGAIN %d times", errno, total);
+		}
 		gmem_make_shared(fd, 0, size);
 		usleep(1000);
 	}

@@ -110,7 +110,7 @@ void gmem_kcore_count(uint64_t first, unsigned long *counts, int nr)
 	uint8_t *buf = ASSERT_OK(malloc(chunk));
 	struct elf64_phdr seg;
 	struct elf64_hdr hdr;
-	uint64_t off;
+	uint64_t off, left;
 	ssize_t len;
 
 	memset(counts, 0, nr * sizeof(*counts));
@@ -121,7 +121,8 @@ void gmem_kcore_count(uint64_t first, unsigned long *counts, int nr)
 		if (seg.p_type != PT_LOAD || seg.p_paddr == -1ul)
 			continue;
 		for (off = 0; off < seg.p_memsz; off += len) {
-			len = pread(fd, buf, min(seg.p_memsz - off, (uint64_t)chunk),
+			left = seg.p_memsz - off;
+			len = pread(fd, buf, min(left, (uint64_t)chunk),
 				    seg.p_offset + off);
 			TEST_ASSERT(len > 0, "Cannot read at 0x%lx, errno %d",
 				    (uint64_t)seg.p_paddr + off, errno);
