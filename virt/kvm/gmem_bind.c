@@ -251,10 +251,11 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 }
 
 /*
- * Resolve @gfn through the guest_memfd of @slot, for a fault of @vcpu.  @order receives the largest
- * order that may be mapped, see guest_memory_get_pfn().  The caller holds
- * kvm->srcu; it sampled mmu_invalidate_seq before and checks it under mmu_lock
- * before it maps @pfn.  May sleep; takes the invalidate_lock.
+ * Resolve @gfn through the guest_memfd of @slot, for a fault of @vcpu.  @order
+ * receives the largest order that may be mapped, see guest_memory_get_pfn().
+ * The caller holds vcpu->mutex and kvm->srcu; it sampled mmu_invalidate_seq
+ * before and checks it under mmu_lock before it maps @pfn.  May sleep; takes the
+ * invalidate_lock.
  *
  * Returns 0 with a reference to the page; -EFAULT if the file is closed or the
  * allocation fails; -EHWPOISON if the page has a memory error.
