@@ -122,7 +122,7 @@ void gmem_kcore_count(uint64_t first, unsigned long *counts, int nr)
 			continue;
 		for (off = 0; off < seg.p_memsz; off += len) {
 			left = seg.p_memsz - off;
-			len = pread(fd, buf, min(left, (uint64_t)chunk),
+			len = pread(fd, buf, min_t(uint64_t, left, chunk),
 				    seg.p_offset + off);
 			TEST_ASSERT(len > 0, "Cannot read at 0x%lx, errno %d",
 				    (uint64_t)seg.p_paddr + off, errno);
