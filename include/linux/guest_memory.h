@@ -15,6 +15,7 @@
 #include <linux/list.h>
 #include <linux/maple_tree.h>
 #include <linux/mm_types.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 
 struct iov_iter;
@@ -27,6 +28,43 @@ struct guest_memory_user;
 #define GUEST_MEMORY_INIT_SHARED	BIT(1)	/* pages begin as shared */
 #define GUEST_MEMORY_NO_DIRECT_MAP	BIT(2)	/* pages are hidden */
 #define GUEST_MEMORY_WRITE		BIT(3)	/* write() is allowed */
+/* The properties above are the flags of the ABI, the others are not. */
+#define GUEST_MEMORY_ABI_FLAGS		GENMASK(15, 0)
+#define GUEST_MEMORY_HUGE_POPULATE	BIT(16)	/* 2 MiB when populated */
+#define GUEST_MEMORY_HUGE_FAULT		BIT(17)	/* 2 MiB when touched */
+#define GUEST_MEMORY_CONVERTIBLE	BIT(18)	/* pages can become private */
+#define GUEST_MEMORY_HUGE \
+	(GUEST_MEMORY_HUGE_POPULATE | GUEST_MEMORY_HUGE_FAULT)
+
+/**
+ * enum guest_memory_reason - why a page is needed
+ * @GUEST_MEMORY_ACCESS:	the kernel reads or writes it: never gets 2 MiB
+ * @GUEST_MEMORY_HOLD:		likewise, and keeps the reference for long: it should not
+ *				be one to a whole block, of which other pages may have to
+ *				be converted
+ * @GUEST_MEMORY_POPULATE:	it will be used later: getting 2 MiB may take long
+ * @GUEST_MEMORY_FAULT:		a guest or the host touches it
+ *
+ * The values of the last two are the properties of the inode that allow blocks of
+ * 2 MiB.
+ */
+enum guest_memory_reason {
+	GUEST_MEMORY_ACCESS = 0,
+	GUEST_MEMORY_HOLD = BIT(0),
+	GUEST_MEMORY_POPULATE = GUEST_MEMORY_HUGE_POPULATE,
+	GUEST_MEMORY_FAULT = GUEST_MEMORY_HUGE_FAULT,
+};
+
+/**
+ * guest_memory_has_blocks() - test whether files can have blocks of 2 MiB
+ *
+ * Context: any.
+ * Return: true if so; otherwise all blocks are single pages.
+ */
+static inline bool guest_memory_has_blocks(void)
+{
+	return IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && PAGE_SIZE == SZ_4K;
+}
 
 /**
  * struct guest_memory_ranges - a set of page indices
@@ -48,9 +86,14 @@ struct guest_memory_ranges {
  *			sleep.  Called under the bindings lock.
  * @invalidate_end:	guests may fault in [start, end) again.  Called under
  *			the bindings lock.
- * @account:		the inode grew by @nr pages (shrank if negative).  Any
- *			context that may hold the invalidate_lock; must not
- *			sleep.
+ * @promote:		blocks of pages [start, end), which begins and ends with a
+ *			block or the file, may be mapped as one page again: remove
+ *			smaller mappings that stand in the way.  May sleep.  Called
+ *			under the bindings lock
+ * @account:		the inode grew by @nr pages and by @nr_whole blocks of 2 MiB
+ *			that guests may map as one page (shrank if negative).  Must
+ *			not sleep.  Called under the invalidate_lock or the bindings
+ *			lock
  *
  * Every @invalidate_begin is followed by one @invalidate_end with the same
  * range.  They nest: a memory failure may come between the two calls of a hole
@@ -62,7 +105,9 @@ struct guest_memory_user_ops {
 				 pgoff_t end);
 	void (*invalidate_end)(struct guest_memory_user *user, pgoff_t start,
 			       pgoff_t end);
-	void (*account)(struct guest_memory_user *user, long nr);
+	void (*promote)(struct guest_memory_user *user, pgoff_t start,
+			pgoff_t end);
+	void (*account)(struct guest_memory_user *user, long nr, long nr_whole);
 };
 
 /**
@@ -164,11 +209,12 @@ int guest_memory_check_range(loff_t size, u64 offset, u64 len);
  * guest_memory_get_pfn() - get the page of a file for a guest access
  * @inode:	a guest memory inode
  * @index:	page index in the file, below its size
+ * @reason:	why the page is needed
  * @pfn:	receives the page frame number
- * @order:	receives the order of the largest aligned run of pages around
- *		@index that is contiguous and uniform, i.e. may be mapped as one
+ * @order:	receives the order of the largest naturally aligned run of pages
+ *		around @index that is contiguous; see guest_memory_max_order()
  *
- * Allocates and zeroes the page if it is not there.  The caller owns one
+ * Allocates and zeroes the page, or the block around it, if it is not there.  The caller owns one
  * reference to the page on success.  The page may leave the file at any time;
  * users protect their mappings by the ->invalidate_begin() protocol.
  *
@@ -177,8 +223,33 @@ int guest_memory_check_range(loff_t size, u64 offset, u64 len);
  * Return: 0; -ENOMEM; -EHWPOISON when the page has a memory error; -ENODEV
  * when the last user has left.
  */
-int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
+int guest_memory_get_pfn(struct inode *inode, pgoff_t index,
+			 enum guest_memory_reason reason, unsigned long *pfn,
 			 unsigned int *order);
+
+/**
+ * guest_memory_has_whole() - test whether guests may map a block of 2 MiB as one
+ * @inode:	a guest memory inode
+ *
+ * Context: any.
+ * Return: false if guest_memory_max_order() is 0 for all of @inode at this moment.
+ */
+bool guest_memory_has_whole(struct inode *inode);
+
+/**
+ * guest_memory_max_order() - get the order that a guest may map now
+ * @inode:	a guest memory inode
+ * @index:	page index in the file, below its size
+ *
+ * For a page that the caller got from guest_memory_get_pfn(), and that was not
+ * invalidated since.
+ *
+ * Context: any, under the lock that @inode's ->invalidate_begin() takes to remove
+ * guest mappings; the answer holds until the lock is dropped.
+ * Return: the order of the largest naturally aligned run of pages around @index
+ * that is contiguous and has one state, i.e. may be mapped as one.
+ */
+unsigned int guest_memory_max_order(struct inode *inode, pgoff_t index);
 
 /**
  * guest_memory_find_pfn() - get the page of a file without sleeping

@@ -79,6 +79,19 @@ static inline bool kvm_slot_is_gmem_only(const struct kvm_memory_slot *slot)
 	return slot->gmem && slot->gmem->gmem_only;
 }
 
+/*
+ * What the gfns of @slot must be aligned to, in pages, so that huge pages can map
+ * them.  The private side of a dual-backed slot has its own condition, too.
+ */
+static inline unsigned long
+kvm_gmem_lpage_offset(const struct kvm_memory_slot *slot)
+{
+	if (kvm_slot_is_gmem_only(slot))
+		return slot->gmem->node.start;
+
+	return slot->userspace_addr >> PAGE_SHIFT;
+}
+
 /* Let @dest, which is not reachable yet, share the binding of @src. */
 static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
 				      const struct kvm_memory_slot *src)
@@ -237,7 +250,10 @@ int kvm_gmem_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 		  const struct kvm_userspace_memory_region2 *mem);
 void kvm_gmem_unbind(struct kvm_memory_slot *slot);
 int kvm_gmem_get_pfn(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
-		     gfn_t gfn, kvm_pfn_t *pfn, unsigned int *order);
+		     gfn_t gfn, enum guest_memory_reason reason, kvm_pfn_t *pfn,
+		     unsigned int *order);
+unsigned int kvm_gmem_max_order(struct kvm *kvm,
+				const struct kvm_memory_slot *slot, gfn_t gfn);
 bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq);
 
 /* mem_attributes.c */
@@ -260,6 +276,22 @@ bool kvm_arch_gmem_supported(void);
 unsigned long kvm_arch_vm_types(void);
 
 /*
+ * Called before the gfns [start, end) of @slot are unmapped, under mmu_lock, for
+ * writing, which may be dropped meanwhile: replace huge mappings that reach beyond
+ * the range by small ones, so that the guest keeps what is outside.  Only an
+ * optimisation.
+ */
+void kvm_arch_gmem_split(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			 gfn_t start, gfn_t end);
+
+/*
+ * Gfns [start, end) of @slot may be mapped by huge pages again: remove smaller
+ * mappings, so that the next access finds the way clear.  Takes mmu_lock.
+ */
+void kvm_arch_gmem_promote(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			   gfn_t start, gfn_t end);
+
+/*
  * Map guest memory before the guest touches it.  kvm_arch_pre_fault_memory()
  * runs under vcpu->mutex, between begin and end, inside kvm->srcu.  It returns
  * the number of bytes, at most @size, that are mapped from @gpa on; 0 if an
@@ -276,6 +308,11 @@ void kvm_arch_pre_fault_end(struct kvm_vcpu *vcpu);
 
 static inline bool kvm_slot_is_gmem(const struct kvm_memory_slot *slot)
 { return false; }
+static inline bool kvm_slot_is_gmem_only(const struct kvm_memory_slot *slot)
+{ return false; }
+static inline unsigned long
+kvm_gmem_lpage_offset(const struct kvm_memory_slot *slot)
+{ return slot->userspace_addr >> PAGE_SHIFT; }
 static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
 				      const struct kvm_memory_slot *src) { }
 static inline bool kvm_has_private_mem(const struct kvm *kvm) { return false; }

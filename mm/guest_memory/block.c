@@ -4,7 +4,8 @@
  *
  * A block is a naturally aligned, physically contiguous run of pages that backs
  * the equally aligned range of a file.  Blocks come from the source of the file
- * (see &struct guest_memory_source_ops); so far they are single pages (order 0).
+ * (see &struct guest_memory_source_ops); they are single pages (order 0) or 2 MiB
+ * (order 9, see huge.c).
  *
  * Invariants:
  *
@@ -24,6 +25,7 @@
  *   our back, for example by an attempt to offline the page; if it is hidden,
  *   the page allocator would get it.
  */
+#include <linux/delay.h>
 #include <linux/guest_memory.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
@@ -35,11 +37,12 @@
 #include "internal.h"
 
 /*
- * Add a newly allocated folio to the file.  -EEXIST: the index has one already.
- * The caller keeps its reference either way.
+ * Add a newly allocated folio to the file.  -EEXIST: the index, or another page of
+ * the block, has one already.  The caller keeps its reference either way.  @gfp is
+ * for the charge and the page cache.
  */
 int guest_memory_add_folio(struct inode *inode, struct folio *folio,
-			   pgoff_t index)
+			   pgoff_t index, gfp_t gfp)
 {
 	struct address_space *mapping = inode->i_mapping;
 	int r;
@@ -53,12 +56,12 @@ int guest_memory_add_folio(struct inode *inode, struct folio *folio,
 	folio_set_dirty(folio);
 
 	/* Charges the memory to the memcg of the current task. */
-	r = filemap_add_folio(mapping, folio, index, mapping_gfp_mask(mapping));
+	r = filemap_add_folio(mapping, folio, index, gfp);
 	if (r)
 		return r;
 
 	folio_unlock(folio);
-	guest_memory_account(inode, folio_nr_pages(folio));
+	guest_memory_account(inode, folio_nr_pages(folio), 0);
 
 	return 0;
 }
@@ -90,7 +93,8 @@ struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
 	}
 
 	do {
-		r = *spare ? guest_memory_add_folio(inode, *spare, index) :
+		r = *spare ? guest_memory_add_folio(inode, *spare, index,
+						    mapping_gfp_mask(mapping)) :
 			     -EEXIST;
 		if (!r) {
 			folio = *spare;
@@ -109,11 +113,18 @@ struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
 }
 
 /* For callers that hold no lock and have not found the folio. */
-static struct folio *guest_memory_get_missing_folio(struct inode *inode,
-						    pgoff_t index)
+static struct folio *
+guest_memory_get_missing_folio(struct inode *inode, pgoff_t index,
+			       enum guest_memory_reason reason)
 {
 	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio, *spare;
+
+	if (guest_memory_add_huge(inode, index, reason)) {
+		folio = filemap_get_folio(mapping, index);
+		if (folio)
+			return folio;
+	}
 
 	spare = guest_memory_alloc_folio(inode, index, GUEST_MEMORY_MAKE);
 	if (!spare)
@@ -156,12 +167,12 @@ int guest_memory_find_pfn(struct inode *inode, pgoff_t index,
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_find_pfn, GUEST_MEMORY);
 
-int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
-			 unsigned int *order)
+static __always_inline int guest_memory_get_page(struct inode *inode,
+						 pgoff_t index,
+						 enum guest_memory_reason reason,
+						 unsigned long *pfn)
 {
 	struct folio *folio;
-
-	*order = 0;
 
 	/*
 	 * A page that is present needs no lock: if it is being removed, the
@@ -169,11 +180,45 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index, unsigned long *pfn,
 	 */
 	folio = filemap_get_folio(inode->i_mapping, index);
 	if (!folio)
-		folio = guest_memory_get_missing_folio(inode, index);
+		folio = guest_memory_get_missing_folio(inode, index, reason);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 
 	return guest_memory_folio_pfn(folio, index, pfn);
+}
+
+/* The caller has a reference to the page @pfn, and will keep it for long. */
+static noinline int guest_memory_hold_page(struct inode *inode, pgoff_t index,
+					   unsigned long *pfn)
+{
+	int tries = 0, r = 0;
+
+	while (!r && !guest_memory_split_held(inode, pfn_to_page(*pfn)) &&
+	       ++tries < GUEST_MEMORY_SPLIT_TRIES) {
+		put_page(pfn_to_page(*pfn));
+		usleep_range(USEC_PER_MSEC, 2 * USEC_PER_MSEC);
+		r = guest_memory_get_page(inode, index, GUEST_MEMORY_HOLD, pfn);
+	}
+
+	return r;
+}
+
+int guest_memory_get_pfn(struct inode *inode, pgoff_t index,
+			 enum guest_memory_reason reason, unsigned long *pfn,
+			 unsigned int *order)
+{
+	int r;
+
+	*order = 0;
+	r = guest_memory_get_page(inode, index, reason, pfn);
+	if (r || !guest_memory_may_be_huge(inode))
+		return r;
+
+	if (reason == GUEST_MEMORY_HOLD)
+		return guest_memory_hold_page(inode, index, pfn);
+
+	*order = guest_memory_pfn_order(inode, index, *pfn);
+	return 0;
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_get_pfn, GUEST_MEMORY);
 
@@ -193,11 +238,11 @@ static struct folio *guest_memory_remove_batch(struct inode *inode,
 	for (i = 0; i < folio_batch_count(batch); i++) {
 		folio = batch->folios[i];
 		folio_lock(folio);
+		/* By a host fault that was under way. */
+		if (guest_memory_folio_mapped(folio))
+			unmap_mapping_folio(folio);
 		if (source->leave)
 			source->leave(folio);
-		/* By a host fault that was under way. */
-		if (folio_mapped(folio))
-			unmap_mapping_folio(folio);
 	}
 
 	delete_from_page_cache_batch(inode->i_mapping, batch);
@@ -215,6 +260,8 @@ static struct folio *guest_memory_remove_batch(struct inode *inode,
 /*
  * Take pages [start, end) out of the file.  The caller has made them unreachable
  * for guests and frees the returned list, which is linked by folio->private.
+ * Pages of a folio that reaches beyond the range, and that was in use when it should
+ * be split, stay and are zeroed.
  */
 struct folio *guest_memory_remove_range(struct inode *inode, pgoff_t start,
 					pgoff_t end)
@@ -223,16 +270,19 @@ struct folio *guest_memory_remove_range(struct inode *inode, pgoff_t start,
 	unsigned long nrpages = mapping->nrpages;
 	struct folio *list = NULL;
 	struct folio_batch batch;
+	pgoff_t next = start;
 
 	lockdep_assert_held_write(&mapping->invalidate_lock);
 
 	folio_batch_init(&batch);
-	while (filemap_get_folios(mapping, &start, end - 1, &batch)) {
+	while (filemap_get_folios(mapping, &next, end - 1, &batch)) {
+		if (guest_memory_may_be_huge(inode))
+			guest_memory_zero_borders(&batch, start, end);
 		list = guest_memory_remove_batch(inode, &batch, list);
 		folio_batch_init(&batch);
 		cond_resched();
 	}
-	guest_memory_account(inode, mapping->nrpages - nrpages);
+	guest_memory_account(inode, mapping->nrpages - nrpages, 0);
 
 	return list;
 }
@@ -279,8 +329,10 @@ void guest_memory_remove_all(struct inode *inode)
 	if (!inode->i_mapping->nrpages)
 		return;
 
+	guest_memory_clear_whole(inode, start, end);
 	while ((start = guest_memory_next_page(inode, start, end)) < end) {
-		next = min(start + GUEST_MEMORY_REMOVE_BATCH, end);
+		next = guest_memory_batch_end(start, end);
+		guest_memory_split_range(inode, start, next);
 		list = guest_memory_remove_range(inode, start, next);
 		guest_memory_source(inode)->free(inode, list);
 		start = next;

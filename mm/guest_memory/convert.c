@@ -77,18 +77,22 @@ EXPORT_SYMBOL_NS_GPL(guest_memory_find_state, GUEST_MEMORY);
 
 /*
  * True if only the file, and the caller with one reference, use @folio.  Memory
- * failure keeps a reference to a poisoned folio.
+ * failure keeps a reference to a poisoned page, unless the page is part of a large
+ * folio that it could not split.
  */
 static bool guest_memory_folio_unused(struct folio *folio)
 {
+	long refs = folio_nr_pages(folio) + 1;
 	bool unused;
 
+	if (!folio_test_large(folio) && folio_test_hwpoison(folio))
+		refs++;
+
 	folio_lock(folio);
-	if (folio_mapped(folio))
+	if (guest_memory_folio_mapped(folio))
 		unmap_mapping_pages(folio->mapping, folio->index,
 				    folio_nr_pages(folio), true);
-	unused = folio_ref_count(folio) <= folio_nr_pages(folio) + 1 +
-					   folio_test_hwpoison(folio);
+	unused = folio_ref_count(folio) <= refs;
 	folio_unlock(folio);
 
 	return unused;
@@ -125,6 +129,7 @@ static int guest_memory_expel_host(struct inode *inode, pgoff_t start,
 {
 	struct address_space *mapping = inode->i_mapping;
 	struct folio_batch batch;
+	pgoff_t first = start;
 	unsigned int i;
 	int r = 0;
 
@@ -134,7 +139,7 @@ static int guest_memory_expel_host(struct inode *inode, pgoff_t start,
 	while (!r && filemap_get_folios(mapping, &start, end - 1, &batch)) {
 		for (i = 0; i < folio_batch_count(&batch) && !r; i++) {
 			r = guest_memory_wait_unused(batch.folios[i]);
-			*error = batch.folios[i]->index;
+			*error = max(first, batch.folios[i]->index);
 		}
 		folio_batch_release(&batch);
 		cond_resched();
@@ -143,12 +148,27 @@ static int guest_memory_expel_host(struct inode *inode, pgoff_t start,
 	return r;
 }
 
+/*
+ * Announce that the state of pages [start, end) is about to change, or, if both are
+ * 0, that it has changed.  Without the announcement, a fault next to the range might
+ * install a huge page that reaches into it when guests have lost it already.
+ */
+static void guest_memory_set_changing(struct guest_memory_inode *gi,
+				      pgoff_t start, pgoff_t end)
+{
+	WRITE_ONCE(gi->changing_start, start);
+	/* Who sees that the change is over sees the new state. */
+	smp_store_release(&gi->changing_end, end);
+}
+
 static int guest_memory_convert_locked(struct inode *inode, pgoff_t start,
 				       pgoff_t end, bool private, gfp_t gfp,
 				       pgoff_t *error)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 	int r = 0;
+
+	guest_memory_set_changing(gi, start, end);
 
 	guest_memory_lock_bindings_shared(inode);
 	guest_memory_invalidate_begin(inode, start, end);
@@ -164,8 +184,11 @@ static int guest_memory_convert_locked(struct inode *inode, pgoff_t start,
 					    gfp);
 	}
 
+	guest_memory_set_changing(gi, 0, 0);
+
 	guest_memory_lock_bindings_shared(inode);
 	guest_memory_invalidate_end(inode, start, end);
+	guest_memory_promote(inode, start, end);
 	guest_memory_unlock_bindings_shared(inode);
 
 	return r;

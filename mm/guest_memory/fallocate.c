@@ -27,6 +27,7 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 	struct folio *list;
 
 	filemap_invalidate_lock(mapping);
+	guest_memory_clear_whole(inode, start, end);
 
 	guest_memory_lock_bindings_shared(inode);
 	guest_memory_invalidate_begin(inode, start, end);
@@ -38,6 +39,7 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 	 * that the host may use the new page.
 	 */
 	unmap_mapping_pages(mapping, start, end - start, true);
+	guest_memory_split_range(inode, start, end);
 	list = guest_memory_remove_range(inode, start, end);
 	/* A memory failure since then may have marked page tables anew. */
 	if (READ_ONCE(GUEST_MEMORY_I(inode)->poisoned))
@@ -45,6 +47,8 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 
 	guest_memory_lock_bindings_shared(inode);
 	guest_memory_invalidate_end(inode, start, end);
+	/* Those that could not be split. */
+	guest_memory_promote(inode, start, end);
 	guest_memory_unlock_bindings_shared(inode);
 
 	filemap_invalidate_unlock(mapping);
@@ -65,13 +69,35 @@ static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
 		if (fatal_signal_pending(current))
 			return -EINTR;
 
-		next = min(start + GUEST_MEMORY_REMOVE_BATCH, end);
+		next = guest_memory_batch_end(start, end);
 		guest_memory_punch_batch(inode, start, next);
 		start = next;
 		cond_resched();
 	}
 
 	return 0;
+}
+
+/*
+ * The order of the block that is at @start, or -1.  A block that lies in the range as
+ * a whole gets 2 MiB, if possible.
+ */
+static int guest_memory_populate_huge(struct inode *inode, pgoff_t start,
+				      pgoff_t end)
+{
+	struct xarray *pages = &inode->i_mapping->i_pages;
+	bool present = xa_load(pages, start);
+
+	if (!guest_memory_may_be_huge(inode) ||
+	    !IS_ALIGNED(start, GUEST_MEMORY_BLOCK_PAGES) ||
+	    end - start < GUEST_MEMORY_BLOCK_PAGES)
+		return present ? 0 : -1;
+
+	if (!present &&
+	    !guest_memory_add_huge(inode, start, GUEST_MEMORY_POPULATE))
+		return -1;
+
+	return xa_get_order(pages, start);
 }
 
 /*
@@ -82,24 +108,27 @@ static long guest_memory_alloc_batch(struct inode *inode, pgoff_t *start,
 				     pgoff_t end, struct folio_batch *batch)
 {
 	struct folio *folio;
+	int order;
 
-	for (; *start < end; ++*start) {
+	while (*start < end) {
 		cond_resched();
 		if (signal_pending(current))
 			return -EINTR;
-		if (xa_load(&inode->i_mapping->i_pages, *start))
+
+		order = guest_memory_populate_huge(inode, *start, end);
+		if (order >= 0) {
+			*start += 1ul << order;
 			continue;
+		}
 
 		folio = guest_memory_alloc_folio(inode, *start,
 						 GUEST_MEMORY_MAKE);
 		if (!folio)
 			return -ENOMEM;
 
-		folio->index = *start;
-		if (!folio_batch_add(batch, folio)) {
-			++*start;
+		folio->index = (*start)++;
+		if (!folio_batch_add(batch, folio))
 			break;
-		}
 	}
 
 	return 0;
@@ -119,7 +148,8 @@ static long guest_memory_add_batch(struct inode *inode,
 	filemap_invalidate_lock_shared(mapping);
 	for (tried = 0; tried < nr && !r; tried++) {
 		r = guest_memory_add_folio(inode, batch->folios[tried],
-					   batch->folios[tried]->index);
+					   batch->folios[tried]->index,
+					   mapping_gfp_mask(mapping));
 		if (r)
 			__set_bit(tried, &unused);
 		if (r == -EEXIST)

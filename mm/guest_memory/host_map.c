@@ -11,17 +11,23 @@
  * - Some sources have their pages mapped by pfn only (VM_PFNMAP): GUP is refused,
  *   so that mappings are no way to a reference.  Without a reverse mapping, all
  *   faults hold the invalidate_lock until they are done.
+ * - A folio of 2 MiB is mapped as one page, or by page table entries that are
+ *   references to all of it, only if no page of it is private or can be made so
+ *   without everybody's losing all of it.  Otherwise it is split before one of its
+ *   pages is mapped.
  * - Memory is allocated before the invalidate_lock is taken.  If that may take
  *   long, the mmap_lock is dropped as well.
  * - All mappings are shared.  A private one would copy guest memory into
  *   anonymous memory of the host.
  */
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/guest_memory.h>
 #include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 
 #include "../internal.h"
 #include "internal.h"
@@ -96,12 +102,78 @@ static vm_fault_t guest_memory_fault_alloc(struct vm_fault *vmf,
 	return VM_FAULT_RETRY;
 }
 
+/*
+ * Whether the host may have references to a large folio as a whole.  Each of them
+ * prevents the conversion of any of its pages.  So, if pages can be converted, a
+ * process has to ask for huge pages.
+ */
+static bool guest_memory_want_large(struct vm_area_struct *vma,
+				    struct inode *inode)
+{
+	if (GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_CONVERTIBLE)
+		return vma->vm_flags & VM_HUGEPAGE;
+
+	return !(vma->vm_flags & VM_NOHUGEPAGE);
+}
+
+/*
+ * Split the large folio of @page, which is locked, unless the host may map it.
+ * Returns 0; VM_FAULT_NOPAGE if the fault should be repeated; VM_FAULT_OOM or
+ * VM_FAULT_HWPOISON.
+ */
+static vm_fault_t guest_memory_fault_split(struct vm_fault *vmf,
+					   struct page *page)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	bool private, uniform;
+	int r;
+
+	if (PageHWPoison(page))
+		return VM_FAULT_HWPOISON;
+
+	uniform = guest_memory_uniform(inode, vmf->pgoff, &private);
+	if (uniform && guest_memory_want_large(vmf->vma, inode))
+		return 0;
+
+	r = guest_memory_split(page);
+	if (!r)
+		return 0;
+
+	/*
+	 * Other faults and KVM have a reference for a moment.  If it stays, somebody
+	 * has the folio as a whole already, and it makes no difference.
+	 */
+	if (uniform && (r == -ENOMEM || vmf->flags & FAULT_FLAG_TRIED))
+		return 0;
+
+	return r == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_NOPAGE;
+}
+
+/*
+ * Repeat the fault in a moment.  With VM_FAULT_RETRY, if possible: only then does a
+ * fault of the kernel itself look for a fatal signal.
+ */
+static vm_fault_t guest_memory_fault_again(struct vm_fault *vmf)
+{
+	struct file *file = maybe_unlock_mmap_for_io(vmf, NULL);
+
+	usleep_range_state(USEC_PER_MSEC, 2 * USEC_PER_MSEC, TASK_KILLABLE);
+	/* Not all who cannot retry look for signals. */
+	if (!file)
+		return fatal_signal_pending(current) ? VM_FAULT_SIGBUS :
+						       VM_FAULT_NOPAGE;
+
+	fput(file);
+	return VM_FAULT_RETRY;
+}
+
 /* Map @folio, to which the caller has a reference; drops the invalidate_lock. */
 static vm_fault_t guest_memory_fault_map(struct vm_fault *vmf,
 					 struct folio *folio)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
-	vm_fault_t r;
+	vm_fault_t r = 0;
+	struct page *page;
 
 	if (vmf->vma->vm_flags & VM_PFNMAP) {
 		r = guest_memory_insert_pfn(vmf, folio);
@@ -110,10 +182,19 @@ static vm_fault_t guest_memory_fault_map(struct vm_fault *vmf,
 	}
 
 	/* From here on the folio lock keeps the page in the file. */
+	page = folio_file_page(folio, vmf->pgoff);
 	folio_lock(folio);
+	if (unlikely(folio_test_large(folio)))
+		r = guest_memory_fault_split(vmf, page);
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 
-	vmf->page = folio_file_page(folio, vmf->pgoff);
+	if (unlikely(r)) {
+		unlock_page(page);
+		put_page(page);
+		return r == VM_FAULT_NOPAGE ? guest_memory_fault_again(vmf) : r;
+	}
+
+	vmf->page = page;
 	return VM_FAULT_LOCKED;
 }
 
@@ -165,6 +246,19 @@ static int guest_memory_fault_try(struct vm_fault *vmf, struct folio *found,
 	return 0;
 }
 
+/* Fill the block around a page that the host needs, if none of it is private. */
+static noinline struct folio *guest_memory_fault_huge(struct inode *inode,
+						      pgoff_t index)
+{
+	bool private;
+
+	if (!guest_memory_uniform(inode, index, &private) || private ||
+	    !guest_memory_add_huge(inode, index, GUEST_MEMORY_FAULT))
+		return NULL;
+
+	return filemap_get_folio(inode->i_mapping, index);
+}
+
 static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -176,8 +270,12 @@ static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
 
 	/* Look first, so that there is one try as a rule. */
 	found = filemap_get_folio(inode->i_mapping, vmf->pgoff);
-	if (!found && !guest_memory_is_private(inode, vmf->pgoff))
-		r = guest_memory_fault_alloc(vmf, &spare);
+	if (!found && !guest_memory_is_private(inode, vmf->pgoff)) {
+		if (guest_memory_may_be_huge(inode))
+			found = guest_memory_fault_huge(inode, vmf->pgoff);
+		if (!found)
+			r = guest_memory_fault_alloc(vmf, &spare);
+	}
 
 	while (!r && guest_memory_fault_try(vmf, found, &spare, &r)) {
 		found = NULL;

@@ -78,7 +78,12 @@ void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
 		   (u64)READ_ONCE(inode->i_mapping->nrpages) << PAGE_SHIFT);
 	seq_printf(m, "gmem-private:\t%llu\n",
 		   (u64)guest_memory_nr_private(inode) << PAGE_SHIFT);
-	seq_printf(m, "gmem-flags:\t0x%lx\n", guest_memory_flags(inode));
+	seq_printf(m, "gmem-2m:\t%llu\n",
+		   (u64)guest_memory_nr_whole(inode) << PAGE_SHIFT);
+	seq_printf(m, "gmem-2m-fallback:\t%lu\n",
+		   atomic_long_read(&GUEST_MEMORY_I(inode)->fallbacks));
+	seq_printf(m, "gmem-flags:\t0x%lx\n",
+		   guest_memory_flags(inode) & GUEST_MEMORY_ABI_FLAGS);
 	seq_printf(m, "gmem-views:\t%u\n", guest_memory_nr_users(inode));
 	if (source->show_fdinfo)
 		source->show_fdinfo(m);
@@ -88,7 +93,8 @@ EXPORT_SYMBOL_NS_GPL(guest_memory_show_fdinfo, GUEST_MEMORY);
 bool guest_memory_is_page(struct page *page)
 {
 	const struct address_space_operations *aops;
-	struct address_space *mapping = READ_ONCE(page->mapping);
+	/* Of the folio; the other pages of a large one have no mapping. */
+	struct address_space *mapping = READ_ONCE(compound_head(page)->mapping);
 
 	/* Anonymous pages and the like have something else there. */
 	if (!mapping || (unsigned long)mapping & PAGE_MAPPING_FLAGS)
@@ -126,6 +132,7 @@ static int guest_memory_error_page(struct address_space *mapping,
 	WRITE_ONCE(GUEST_MEMORY_I(inode)->poisoned, true);
 
 	guest_memory_lock_bindings_shared(inode);
+	guest_memory_clear_whole(inode, index, index + 1);
 	guest_memory_invalidate_begin(inode, index, index + 1);
 	guest_memory_invalidate_end(inode, index, index + 1);
 	guest_memory_unlock_bindings_shared(inode);
@@ -140,6 +147,7 @@ static int guest_memory_error_page(struct address_space *mapping,
 const struct address_space_operations guest_memory_aops = {
 	.dirty_folio		= noop_dirty_folio,
 	.migrate_folio		= guest_memory_migrate_folio,
+	.release_folio		= guest_memory_release_folio,
 	.error_remove_page	= guest_memory_error_page,
 };
 
@@ -184,6 +192,9 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 	init_rwsem(&gi->bindings_lock);
 	INIT_LIST_HEAD(&gi->users);
 	guest_memory_ranges_init(&gi->converted);
+	gi->changing_start = 0;
+	gi->changing_end = 0;
+	atomic_long_set(&gi->fallbacks, 0);
 	mpol_shared_policy_init(&gi->policy, NULL);
 
 	return &gi->vfs_inode;
@@ -196,6 +207,8 @@ static void guest_memory_destroy_inode(struct inode *inode)
 	if (gi->source && gi->source->put)
 		gi->source->put(inode);
 	guest_memory_ranges_destroy(&gi->converted);
+	if (!xa_empty(&gi->whole))
+		xa_destroy(&gi->whole);
 	mpol_free_shared_policy(&gi->policy);
 }
 
@@ -234,6 +247,9 @@ static struct inode *guest_memory_make_inode(const char *name, loff_t size,
 		return ERR_PTR(r);
 	}
 
+	if (!guest_memory_has_blocks() || !source->alloc_huge)
+		flags &= ~GUEST_MEMORY_HUGE;
+
 	GUEST_MEMORY_I(inode)->source = source;
 	GUEST_MEMORY_I(inode)->flags = flags;
 	inode->i_mode |= S_IFREG;
@@ -242,6 +258,10 @@ static struct inode *guest_memory_make_inode(const char *name, loff_t size,
 	inode->i_mapping->a_ops = &guest_memory_aops;
 	mapping_set_gfp_mask(inode->i_mapping, GFP_HIGHUSER);
 	mapping_set_unevictable(inode->i_mapping);
+	if (guest_memory_may_be_huge(inode)) {
+		mapping_set_large_folios(inode->i_mapping);
+		mapping_set_release_always(inode->i_mapping);
+	}
 
 	return inode;
 }
@@ -302,9 +322,13 @@ static struct file_system_type guest_memory_fs = {
 	.kill_sb		= kill_anon_super,
 };
 
-static void guest_memory_init_once(void *gi)
+/* What an inode leaves behind as it found it. */
+static void guest_memory_init_once(void *object)
 {
-	inode_init_once(&((struct guest_memory_inode *)gi)->vfs_inode);
+	struct guest_memory_inode *gi = object;
+
+	inode_init_once(&gi->vfs_inode);
+	xa_init(&gi->whole);
 }
 
 static int __init guest_memory_init(void)
@@ -320,6 +344,7 @@ static int __init guest_memory_init(void)
 		panic("guest_memory: cannot mount: %ld\n",
 		      PTR_ERR(guest_memory_mnt));
 	guest_memory_mnt->mnt_flags |= MNT_NOEXEC;
+	guest_memory_init_alloc();
 
 	return 0;
 }

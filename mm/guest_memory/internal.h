@@ -10,13 +10,14 @@
  *
  *	kvm->slots_lock			memslots, the set of private gfns
  *	  mmap_lock			the mapping that a host fault is in
- *	    mapping->invalidate_lock	the content of the file, see below
- *	      folio lock		one page, against removal
- *	        i_mmap_rwsem		the host mappings of the file
- *	          bindings_lock		users and bindings of the inode
- *	            kvm->mn_invalidate_lock
- *	            kvm->srcu (read)	the memslot that a binding names
- *	              kvm->mmu_lock	guest page tables, invalidations
+ *	    guest_memory_block_locks	one block that is being filled
+ *	      mapping->invalidate_lock	the content of the file, see below
+ *	        folio lock		one folio, against removal
+ *	          i_mmap_rwsem		the host mappings of the file
+ *	            bindings_lock	users and bindings of the inode
+ *	              kvm->mn_invalidate_lock
+ *	              kvm->srcu (read)	the memslot that a binding names
+ *	                kvm->mmu_lock	guest page tables, invalidations
  *
  * The invalidate_lock is held shared to add pages, and exclusive to remove or
  * convert pages and to change users or bindings.  Pages are allocated and zeroed
@@ -33,12 +34,22 @@
 #ifndef _MM_GUEST_MEMORY_INTERNAL_H
 #define _MM_GUEST_MEMORY_INTERNAL_H
 
+#include <linux/atomic.h>
 #include <linux/fs.h>
 #include <linux/guest_memory.h>
 #include <linux/mempolicy.h>
 #include <linux/mm_types.h>
 #include <linux/pagemap.h>
 #include <linux/rwsem.h>
+#include <linux/sizes.h>
+#include <linux/xarray.h>
+
+/*
+ * Blocks of 2 MiB, which a page table entry of guest and host can map.  With larger
+ * pages such an entry maps more, and all blocks are single pages.
+ */
+#define GUEST_MEMORY_BLOCK_ORDER	9
+#define GUEST_MEMORY_BLOCK_PAGES	BIT(GUEST_MEMORY_BLOCK_ORDER)
 
 /**
  * struct guest_memory_inode - a guest memory inode
@@ -53,6 +64,13 @@
  *			invalidate_lock and @bindings_lock, both exclusive
  * @converted:		pages whose state is not the one they began with;
  *			changed under the invalidate_lock, exclusive
+ * @changing_start:	pages [@changing_start, @changing_end) are being converted;
+ *			none if the end is 0.  Written under the invalidate_lock,
+ *			exclusive, read without a lock
+ * @changing_end:	see @changing_start
+ * @whole:		blocks of 2 MiB that guests may map as one page, by index
+ *			of the block; see huge.c.  Has its own lock
+ * @fallbacks:		how often there were no 2 MiB for a block
  * @policy:		NUMA policy by page index; has its own lock
  */
 struct guest_memory_inode {
@@ -64,6 +82,10 @@ struct guest_memory_inode {
 	struct rw_semaphore bindings_lock;
 	struct list_head users;
 	struct guest_memory_ranges converted;
+	pgoff_t changing_start;
+	pgoff_t changing_end;
+	struct xarray whole;
+	atomic_long_t fallbacks;
 	struct shared_policy policy;
 };
 
@@ -96,6 +118,8 @@ enum guest_memory_effort {
  * @put:		the file is gone.  Optional
  * @alloc:		allocate a zeroed folio for page @index of @inode, which
  *			the NUMA policy decides about; NULL if there is none
+ * @alloc_huge:		allocate 2 MiB on node @nid and no other; need not be zeroed
+ *			unless @gfp implies it.  NULL if there are none.  Optional
  * @discard:		free a folio that did not enter the file and may have
  *			content
  * @leave:		@folio is about to leave the file, which drops the file's
@@ -116,6 +140,7 @@ struct guest_memory_source_ops {
 	void (*put)(struct inode *inode);
 	struct folio *(*alloc)(struct inode *inode, pgoff_t index,
 			       enum guest_memory_effort effort);
+	struct folio *(*alloc_huge)(int nid, gfp_t gfp);
 	void (*discard)(struct inode *inode, struct folio *folio);
 	void (*leave)(struct folio *folio);
 	void (*free)(struct inode *inode, struct folio *list);
@@ -157,12 +182,50 @@ static inline void guest_memory_discard_folio(struct inode *inode,
 	guest_memory_source(inode)->discard(inode, folio);
 }
 
+/* True if the file may have blocks of 2 MiB. */
+static inline bool guest_memory_may_be_huge(const struct inode *inode)
+{
+	return GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_HUGE;
+}
+
+/* alloc.c */
+bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
+			     enum guest_memory_reason reason);
+bool guest_memory_has_room(int nid);
+void guest_memory_init_alloc(void);
+
+ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
+				struct iov_iter *from);
+
+/* Give the block around @index 2 MiB if it may have them.  True: look again. */
+static inline bool guest_memory_add_huge(struct inode *inode, pgoff_t index,
+					 enum guest_memory_reason reason)
+{
+	return GUEST_MEMORY_I(inode)->flags & reason & GUEST_MEMORY_HUGE &&
+	       __guest_memory_add_huge(inode, index, reason);
+}
+
+/* huge.c */
+bool guest_memory_uniform(struct inode *inode, pgoff_t index, bool *private);
+int guest_memory_split(struct page *page);
+bool guest_memory_split_held(struct inode *inode, struct page *page);
+unsigned int guest_memory_pfn_order(struct inode *inode, pgoff_t index,
+				    unsigned long pfn);
+void guest_memory_set_whole(struct inode *inode, struct folio *folio, gfp_t gfp);
+void guest_memory_clear_whole(struct inode *inode, pgoff_t start, pgoff_t end);
+pgoff_t guest_memory_nr_whole(struct inode *inode);
+bool guest_memory_release_folio(struct folio *folio, gfp_t gfp);
+void guest_memory_split_range(struct inode *inode, pgoff_t start, pgoff_t end);
+void guest_memory_zero_borders(struct folio_batch *batch, pgoff_t start,
+			       pgoff_t end);
+
 /* users.c */
 void guest_memory_invalidate_begin(struct inode *inode, pgoff_t start,
 				   pgoff_t end);
 void guest_memory_invalidate_end(struct inode *inode, pgoff_t start,
 				 pgoff_t end);
-void guest_memory_account(struct inode *inode, long nr);
+void guest_memory_promote(struct inode *inode, pgoff_t start, pgoff_t end);
+void guest_memory_account(struct inode *inode, long nr, long nr_whole);
 unsigned int guest_memory_nr_users(struct inode *inode);
 
 /* block.c */
@@ -173,8 +236,34 @@ unsigned int guest_memory_nr_users(struct inode *inode);
  */
 #define GUEST_MEMORY_REMOVE_BATCH	(SZ_16M >> PAGE_SHIFT)
 
+/*
+ * folio_mapped(), for a caller with one reference to @folio: it looks at each page of a
+ * large one, but a mapping is a reference, too.
+ */
+static inline bool guest_memory_folio_mapped(struct folio *folio)
+{
+	if (folio_test_large(folio) &&
+	    folio_ref_count(folio) == folio_nr_pages(folio) + 1)
+		return false;
+
+	return folio_mapped(folio);
+}
+
+/*
+ * How often to try to split a folio that somebody uses, 1 ms apart.  A page fault or a
+ * walker of pages has it for a moment only.
+ */
+#define GUEST_MEMORY_SPLIT_TRIES	3
+
+/* The end of the batch that begins at @start.  It does not cut a block in two. */
+static inline pgoff_t guest_memory_batch_end(pgoff_t start, pgoff_t end)
+{
+	return min(round_down(start + GUEST_MEMORY_REMOVE_BATCH,
+			      GUEST_MEMORY_BLOCK_PAGES), end);
+}
+
 int guest_memory_add_folio(struct inode *inode, struct folio *folio,
-			   pgoff_t index);
+			   pgoff_t index, gfp_t gfp);
 struct folio *guest_memory_get_folio(struct inode *inode, pgoff_t index,
 				     struct folio *found, struct folio **spare);
 void guest_memory_keep_poisoned(struct folio *folio);

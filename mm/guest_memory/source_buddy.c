@@ -58,13 +58,52 @@ static struct folio *guest_memory_buddy_alloc(struct inode *inode,
 	return folio_alloc(gfp, 0);
 }
 
+static struct folio *guest_memory_buddy_alloc_huge(int nid, gfp_t gfp)
+{
+	return __folio_alloc_node(gfp | __GFP_THISNODE, GUEST_MEMORY_BLOCK_ORDER,
+				  nid);
+}
+
+/* Zero a page.  False if it has a memory error. */
+static __always_inline bool guest_memory_zero_page(struct page *page)
+{
+	if (unlikely(PageHWPoison(page)))
+		return false;
+
+	if (!want_init_on_free())
+		clear_highpage(page);
+
+	return true;
+}
+
+/* The same for @folio. */
+static bool guest_memory_zero_folio(struct folio *folio)
+{
+	unsigned long i, nr = folio_nr_pages(folio);
+	bool good = true;
+
+	if (likely(nr == 1))
+		return guest_memory_zero_page(&folio->page);
+
+	for (i = 0; i < nr; i++) {
+		if (!guest_memory_zero_page(folio_page(folio, i)))
+			good = false;
+		if (i % GUEST_MEMORY_FREE_BATCH == 0)
+			cond_resched();
+	}
+
+	return good;
+}
+
 static void guest_memory_buddy_discard(struct inode *inode,
 				       struct folio *folio)
 {
-	/* A memory error may have hit it while it was in no file. */
-	if (!folio_test_hwpoison(folio))
-		folio_zero_segment(folio, 0, folio_size(folio));
-	folio_put(folio);
+	/*
+	 * A memory error may have hit it while it was in no file.  Only a single
+	 * page with an error can be freed.
+	 */
+	if (guest_memory_zero_folio(folio) || !folio_test_large(folio))
+		folio_put(folio);
 }
 
 static void guest_memory_buddy_free(struct inode *inode, struct folio *list)
@@ -78,14 +117,12 @@ static void guest_memory_buddy_free(struct inode *inode, struct folio *list)
 		list = folio->private;
 		folio->private = NULL;
 
-		if (folio_test_hwpoison(folio)) {
+		/* Large only if it was in use when it should be split. */
+		if (!guest_memory_zero_folio(folio)) {
 			folio_get(folio);
 			guest_memory_keep_poisoned(folio);
 			continue;
 		}
-
-		if (!want_init_on_free())
-			folio_zero_segment(folio, 0, folio_size(folio));
 
 		pages[nr++] = folio_page(folio, 0);
 		if (nr == GUEST_MEMORY_FREE_BATCH) {
@@ -101,6 +138,7 @@ const struct guest_memory_source_ops guest_memory_buddy_source = {
 	.nomem		= VM_FAULT_OOM,
 	.has_address	= true,
 	.alloc		= guest_memory_buddy_alloc,
+	.alloc_huge	= guest_memory_buddy_alloc_huge,
 	.discard	= guest_memory_buddy_discard,
 	.free		= guest_memory_buddy_free,
 };

@@ -88,15 +88,40 @@ void guest_memory_invalidate_end(struct inode *inode, pgoff_t start,
 		user->ops->invalidate_end(user, start, end);
 }
 
-/* The inode grew by @nr pages, or shrank. */
-void guest_memory_account(struct inode *inode, long nr)
+/*
+ * Blocks that have one of the pages [start, end) may be mapped as one page again,
+ * after they could not for a while.
+ */
+void guest_memory_promote(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+	struct guest_memory_user *user;
+
+	lockdep_assert_held(&gi->bindings_lock);
+
+	if (xa_empty(&gi->whole))
+		return;
+
+	start = round_down(start, GUEST_MEMORY_BLOCK_PAGES);
+	end = min(round_up(end, GUEST_MEMORY_BLOCK_PAGES),
+		  guest_memory_nr_pages(inode));
+	list_for_each_entry(user, &gi->users, node)
+		user->ops->promote(user, start, end);
+}
+
+/*
+ * The inode grew by @nr pages and by @nr_whole blocks of 2 MiB, or shrank.  The
+ * caller holds the invalidate_lock or the bindings_lock.
+ */
+void guest_memory_account(struct inode *inode, long nr, long nr_whole)
 {
 	struct guest_memory_user *user;
 
-	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
+	lockdep_assert(lockdep_is_held(&inode->i_mapping->invalidate_lock) ||
+		       lockdep_is_held(&GUEST_MEMORY_I(inode)->bindings_lock));
 
 	list_for_each_entry(user, &GUEST_MEMORY_I(inode)->users, node)
-		user->ops->account(user, nr);
+		user->ops->account(user, nr, nr_whole);
 }
 
 void guest_memory_release(struct inode *inode, struct guest_memory_user *user)

@@ -203,7 +203,10 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	}
 
 	while (iov_iter_count(from)) {
-		r = guest_memory_write_some(inode, iocb->ki_pos, from, bounce);
+		r = guest_memory_write_huge(inode, iocb->ki_pos, from);
+		if (!r)
+			r = guest_memory_write_some(inode, iocb->ki_pos, from,
+						    bounce);
 		if (r < 0)
 			break;
 

@@ -18,6 +18,8 @@ struct kvm_gmem_view {
 	struct kvm *kvm;
 	/* By page of the file; guarded by the inode's bindings lock. */
 	struct rb_root_cached bindings;
+	/* The file may have blocks of 2 MiB; constant. */
+	bool huge;
 };
 
 /*

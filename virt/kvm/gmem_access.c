@@ -19,8 +19,9 @@
 #include "gmem.h"
 
 /* Returns the page at @gfn with a reference, or NULL. */
-static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
-				  bool atomic)
+static struct page *__kvm_gmem_page(const struct kvm_memory_slot *slot,
+				    gfn_t gfn, bool atomic,
+				    enum guest_memory_reason reason)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
 	unsigned int order;
@@ -35,9 +36,17 @@ static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
 	if (atomic)
 		r = guest_memory_find_pfn(bind->inode, index, &pfn);
 	else
-		r = guest_memory_get_pfn(bind->inode, index, &pfn, &order);
+		r = guest_memory_get_pfn(bind->inode, index, reason, &pfn,
+					 &order);
 
 	return r ? NULL : pfn_to_page(pfn);
+}
+
+/* For an access that drops the reference at once. */
+static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
+				  bool atomic)
+{
+	return __kvm_gmem_page(slot, gfn, atomic, GUEST_MEMORY_ACCESS);
 }
 
 /*
@@ -53,7 +62,8 @@ static struct page *kvm_gmem_page(const struct kvm_memory_slot *slot, gfn_t gfn,
 kvm_pfn_t kvm_gmem_to_pfn(const struct kvm_memory_slot *slot, gfn_t gfn,
 			  bool atomic, bool *writable)
 {
-	struct page *page = kvm_gmem_page(slot, gfn, atomic);
+	struct page *page = __kvm_gmem_page(slot, gfn, atomic,
+					    GUEST_MEMORY_HOLD);
 
 	if (writable)
 		*writable = true;

@@ -20,6 +20,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include <trace/events/kvm_gmem.h>
@@ -251,6 +252,36 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 }
 
 /*
+ * The order of the largest naturally aligned run of gfns around @gfn that one
+ * mapping of guest_memfd memory may cover, as far as this is not for the
+ * architecture to decide.  The page at @gfn is the one that kvm_gmem_get_pfn()
+ * returned; the caller holds mmu_lock.  Without it, the answer is a hint.
+ */
+unsigned int kvm_gmem_max_order(struct kvm *kvm,
+				const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	const gfn_t nr = SZ_2M >> PAGE_SHIFT;
+	struct kvm_gmem_binding *bind = slot->gmem;
+	gfn_t start = gfn & ~(nr - 1);
+	pgoff_t index;
+
+	/* A private gfn without a file has no memory. */
+	if (!bind || start < slot->base_gfn ||
+	    start + nr > slot->base_gfn + slot->npages)
+		return 0;
+
+	/* Gfns and blocks have to be aligned alike. */
+	index = gfn - bind->base_gfn + bind->node.start;
+	if ((gfn ^ index) & (nr - 1))
+		return 0;
+
+	if (!bind->gmem_only && !kvm_gmem_uniform(kvm, gfn, nr))
+		return 0;
+
+	return guest_memory_max_order(bind->inode, index);
+}
+
+/*
  * Resolve @gfn through the guest_memfd of @slot, for a fault of @vcpu.  @order
  * receives the largest order that may be mapped, see guest_memory_get_pfn().
  * The caller holds vcpu->mutex and kvm->srcu; it sampled mmu_invalidate_seq
@@ -261,7 +292,8 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
  * allocation fails; -EHWPOISON if the page has a memory error.
  */
 int kvm_gmem_get_pfn(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
-		     gfn_t gfn, kvm_pfn_t *pfn, unsigned int *order)
+		     gfn_t gfn, enum guest_memory_reason reason, kvm_pfn_t *pfn,
+		     unsigned int *order)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
 	pgoff_t index = gfn - bind->base_gfn + bind->node.start;
@@ -273,7 +305,8 @@ int kvm_gmem_get_pfn(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 	 * pairs with the caller's smp_rmb() after sampling mmu_invalidate_seq.
 	 */
 	if (READ_ONCE(bind->live))
-		r = guest_memory_get_pfn(bind->inode, index, &__pfn, order);
+		r = guest_memory_get_pfn(bind->inode, index, reason, &__pfn,
+					 order);
 
 	*pfn = __pfn;
 	trace_kvm_gmem_fault(gfn, __pfn, *order, r);

@@ -107,6 +107,8 @@ bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq)
 bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
 		  gfn_t end, bool killable)
 {
+	bool huge = slot->gmem && guest_memory_flags(slot->gmem->inode) &
+				  GUEST_MEMORY_HUGE;
 	struct kvm_gfn_range range = {
 		.slot		= slot,
 		.pte		= __pte(0),
@@ -121,6 +123,8 @@ bool kvm_gmem_zap(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t start,
 		range.end = min_t(gfn_t, start + KVM_GMEM_ZAP_CHUNK, end);
 
 		KVM_MMU_LOCK(kvm);
+		if (huge)
+			kvm_arch_gmem_split(kvm, slot, range.start, range.end);
 		if (kvm_unmap_gfn_range(kvm, &range))
 			kvm_flush_remote_tlbs(kvm);
 		KVM_MMU_UNLOCK(kvm);
@@ -136,23 +140,51 @@ static unsigned long kvm_gmem_hva(const struct kvm_gmem_binding *bind,
 	return bind->uaddr + (gfn - bind->base_gfn) * PAGE_SIZE;
 }
 
-static void kvm_gmem_invalidate_bind(struct kvm *kvm,
-				     struct kvm_gmem_binding *bind, gfn_t start,
-				     gfn_t end)
+/*
+ * The bracket around an invalidation covers whole blocks if the file has some: a
+ * fault on a page takes a reference to all of its folio, and a conversion that waits
+ * for the references of one page would find those of its neighbours.
+ */
+static struct kvm_gmem_bind_iter kvm_gmem_bracket(struct guest_memory_user *user,
+						  pgoff_t start, pgoff_t end)
+{
+	const pgoff_t mask = (SZ_2M >> PAGE_SHIFT) - 1;
+	struct kvm_gmem_bind_iter iter = {
+		.view	= to_view(user),
+		.start	= start,
+		.end	= end,
+	};
+
+	if (iter.view->huge) {
+		iter.start &= ~mask;
+		iter.end = ((end - 1) | mask) + 1;
+	}
+
+	return iter;
+}
+
+/* Zap what shows pages [start, end) of the file. */
+static void kvm_gmem_zap_bind(struct kvm *kvm, struct kvm_gmem_binding *bind,
+			      pgoff_t start, pgoff_t end)
 {
 	struct kvm_memory_slot *slot;
+	gfn_t first, last;
 	int idx;
 
-	trace_kvm_gmem_invalidate(bind->as_id, bind->id, start, end);
+	start = max(start, bind->node.start);
+	end = min(end, bind->node.last + 1);
+	if (start >= end)
+		return;
 
-	kvm_gmem_bracket_begin(kvm, kvm_gmem_hva(bind, start),
-			       kvm_gmem_hva(bind, end));
+	first = bind->base_gfn + (start - bind->node.start);
+	last = bind->base_gfn + (end - bind->node.start);
+	trace_kvm_gmem_invalidate(bind->as_id, bind->id, first, last);
 
 	idx = srcu_read_lock(&kvm->srcu);
 	slot = id_to_memslot(__kvm_memslots(kvm, bind->as_id), bind->id);
 	/* The slot with this id is not necessarily the bound one (yet). */
 	if (slot && slot->gmem == bind)
-		kvm_gmem_zap(kvm, slot, start, end, false);
+		kvm_gmem_zap(kvm, slot, first, last, false);
 	srcu_read_unlock(&kvm->srcu, idx);
 
 	kvm_arch_guest_memory_reclaimed(kvm);
@@ -161,30 +193,49 @@ static void kvm_gmem_invalidate_bind(struct kvm *kvm,
 static void kvm_gmem_invalidate_begin(struct guest_memory_user *user,
 				      pgoff_t start, pgoff_t end)
 {
-	struct kvm_gmem_bind_iter iter = {
-		.view	= to_view(user),
-		.start	= start,
-		.end	= end,
-	};
+	struct kvm_gmem_bind_iter iter = kvm_gmem_bracket(user, start, end);
+	struct kvm *kvm = iter.view->kvm;
 
-	while (kvm_gmem_next_bind(&iter))
-		kvm_gmem_invalidate_bind(iter.view->kvm, iter.bind,
-					 iter.gfn_start, iter.gfn_end);
+	while (kvm_gmem_next_bind(&iter)) {
+		kvm_gmem_bracket_begin(kvm,
+				       kvm_gmem_hva(iter.bind, iter.gfn_start),
+				       kvm_gmem_hva(iter.bind, iter.gfn_end));
+		kvm_gmem_zap_bind(kvm, iter.bind, start, end);
+	}
 }
 
 static void kvm_gmem_invalidate_end(struct guest_memory_user *user,
 				    pgoff_t start, pgoff_t end)
+{
+	struct kvm_gmem_bind_iter iter = kvm_gmem_bracket(user, start, end);
+
+	while (kvm_gmem_next_bind(&iter))
+		kvm_gmem_bracket_end(iter.view->kvm,
+				     kvm_gmem_hva(iter.bind, iter.gfn_start),
+				     kvm_gmem_hva(iter.bind, iter.gfn_end));
+}
+
+static void kvm_gmem_promote(struct guest_memory_user *user, pgoff_t start,
+			     pgoff_t end)
 {
 	struct kvm_gmem_bind_iter iter = {
 		.view	= to_view(user),
 		.start	= start,
 		.end	= end,
 	};
+	struct kvm *kvm = iter.view->kvm;
+	struct kvm_memory_slot *slot;
+	int idx;
 
-	while (kvm_gmem_next_bind(&iter))
-		kvm_gmem_bracket_end(iter.view->kvm,
-				     kvm_gmem_hva(iter.bind, iter.gfn_start),
-				     kvm_gmem_hva(iter.bind, iter.gfn_end));
+	while (kvm_gmem_next_bind(&iter)) {
+		idx = srcu_read_lock(&kvm->srcu);
+		slot = id_to_memslot(__kvm_memslots(kvm, iter.bind->as_id),
+				     iter.bind->id);
+		if (slot && slot->gmem == iter.bind)
+			kvm_arch_gmem_promote(kvm, slot, iter.gfn_start,
+					      iter.gfn_end);
+		srcu_read_unlock(&kvm->srcu, idx);
+	}
 }
 
 /* The file is being closed.  Its bindings outlive it, but are dead. */
@@ -201,14 +252,21 @@ static void kvm_gmem_detach(struct guest_memory_user *user)
 	}
 }
 
-static void kvm_gmem_account(struct guest_memory_user *user, long nr)
+static void kvm_gmem_account(struct guest_memory_user *user, long nr,
+			     long nr_whole)
 {
-	atomic64_add(nr, &to_view(user)->kvm->stat.generic.gmem_pages);
+	struct kvm_vm_stat_generic *stat = &to_view(user)->kvm->stat.generic;
+
+	if (nr)
+		atomic64_add(nr, &stat->gmem_pages);
+	if (nr_whole)
+		atomic64_add(nr_whole, &stat->gmem_2m);
 }
 
 const struct guest_memory_user_ops kvm_gmem_user_ops = {
 	.detach			= kvm_gmem_detach,
 	.invalidate_begin	= kvm_gmem_invalidate_begin,
 	.invalidate_end		= kvm_gmem_invalidate_end,
+	.promote		= kvm_gmem_promote,
 	.account		= kvm_gmem_account,
 };

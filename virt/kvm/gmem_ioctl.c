@@ -61,14 +61,27 @@ int kvm_gmem_check_extension(struct kvm *kvm, long cap)
 	}
 }
 
+/*
+ * The page size in the flags.  Without GUEST_MEMFD_FLAG_HUGETLB there is one value
+ * besides 0, for files that shall have no blocks of 2 MiB.
+ */
+static bool kvm_gmem_check_page_size(u64 flags)
+{
+	u64 log2 = flags >> GUEST_MEMFD_HUGE_SHIFT;
+
+	return !log2 || (guest_memory_has_blocks() && log2 == PAGE_SHIFT);
+}
+
 static int kvm_gmem_ioctl_create(struct kvm *kvm, void __user *argp)
 {
+	const u64 page_size = ~0ULL << GUEST_MEMFD_HUGE_SHIFT;
 	struct kvm_create_guest_memfd args;
 
 	if (copy_from_user(&args, argp, sizeof(args)))
 		return -EFAULT;
 
-	if (args.flags & ~kvm_gmem_flags(kvm))
+	if (args.flags & ~page_size & ~kvm_gmem_flags(kvm) ||
+	    !kvm_gmem_check_page_size(args.flags))
 		return -EINVAL;
 
 	if (!args.size || !PAGE_ALIGNED(args.size) || (s64)args.size < 0)

@@ -21,8 +21,12 @@
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/sched/coredump.h>
+#include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/sysfs.h>
 
 #include "gmem.h"
 
@@ -30,6 +34,46 @@
 #include <trace/events/kvm_gmem.h>
 
 MODULE_IMPORT_NS(GUEST_MEMORY);
+
+/* Whether files made from now on may have blocks of 2 MiB, and when. */
+enum kvm_gmem_huge {
+	KVM_GMEM_HUGE_NEVER,
+	/* By fallocate(), KVM_PRE_FAULT_MEMORY and write(). */
+	KVM_GMEM_HUGE_POPULATE,
+	/* Also when guest or host touch the memory. */
+	KVM_GMEM_HUGE_ALWAYS,
+};
+
+static const char * const kvm_gmem_huge_names[] = {
+	[KVM_GMEM_HUGE_NEVER]		= "never",
+	[KVM_GMEM_HUGE_POPULATE]	= "populate",
+	[KVM_GMEM_HUGE_ALWAYS]		= "always",
+};
+
+static enum kvm_gmem_huge kvm_gmem_huge = KVM_GMEM_HUGE_ALWAYS;
+
+static int kvm_gmem_set_huge(const char *val, const struct kernel_param *kp)
+{
+	int huge = sysfs_match_string(kvm_gmem_huge_names, val);
+
+	if (huge < 0)
+		return huge;
+
+	WRITE_ONCE(kvm_gmem_huge, huge);
+	return 0;
+}
+
+static int kvm_gmem_get_huge(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n",
+			  kvm_gmem_huge_names[READ_ONCE(kvm_gmem_huge)]);
+}
+
+static const struct kernel_param_ops kvm_gmem_huge_ops = {
+	.set	= kvm_gmem_set_huge,
+	.get	= kvm_gmem_get_huge,
+};
+module_param_cb(gmem_huge, &kvm_gmem_huge_ops, NULL, 0644);
 
 static_assert(GUEST_MEMFD_FLAG_MMAP == GUEST_MEMORY_MAPPABLE);
 static_assert(GUEST_MEMFD_FLAG_INIT_SHARED == GUEST_MEMORY_INIT_SHARED);
@@ -97,6 +141,7 @@ static const struct file_operations kvm_gmem_fops = {
 	.compat_ioctl	= compat_ptr_ioctl,
 	.write_iter	= guest_memory_write_iter,
 	.fallocate	= guest_memory_fallocate,
+	.get_unmapped_area = thp_get_unmapped_area,
 	.mmap		= guest_memory_mmap,
 #ifdef CONFIG_PROC_FS
 	.show_fdinfo	= kvm_gmem_show_fdinfo,
@@ -130,9 +175,35 @@ err:
 	return ERR_PTR(-EINVAL);
 }
 
+/* The properties of the memory half for a new file of the current process. */
+static unsigned long kvm_gmem_properties(struct kvm *kvm, u64 flags)
+{
+	enum kvm_gmem_huge huge = READ_ONCE(kvm_gmem_huge);
+	unsigned long properties = flags & GUEST_MEMORY_ABI_FLAGS;
+
+	if (kvm_has_private_mem(kvm) && flags & GUEST_MEMFD_FLAG_MMAP)
+		properties |= GUEST_MEMORY_CONVERTIBLE;
+
+	/* Of the page size, which was checked. */
+	if (flags >> GUEST_MEMFD_HUGE_SHIFT)
+		return properties;
+
+	/* prctl(PR_SET_THP_DISABLE) */
+	if (test_bit(MMF_DISABLE_THP, &current->mm->flags))
+		return properties;
+
+	if (huge >= KVM_GMEM_HUGE_POPULATE)
+		properties |= GUEST_MEMORY_HUGE_POPULATE;
+	if (huge >= KVM_GMEM_HUGE_ALWAYS)
+		properties |= GUEST_MEMORY_HUGE_FAULT;
+
+	return properties;
+}
+
 /* Create a guest_memfd.  Returns its file descriptor or -errno. */
 int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags)
 {
+	unsigned long properties = kvm_gmem_properties(kvm, flags);
 	struct kvm_gmem_view *view;
 	struct file *file;
 	int fd, r;
@@ -150,8 +221,9 @@ int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags)
 	view->user.ops = &kvm_gmem_user_ops;
 	view->bindings = RB_ROOT_CACHED;
 	view->kvm = kvm;
+	view->huge = properties & GUEST_MEMORY_HUGE;
 
-	file = guest_memory_create_file("[kvm-gmem]", size, flags,
+	file = guest_memory_create_file("[kvm-gmem]", size, properties,
 					&kvm_gmem_fops, &view->user);
 	if (IS_ERR(file)) {
 		r = PTR_ERR(file);

@@ -24,6 +24,7 @@
  * slots_lock, inside an invalidation, and is read without a lock.
  */
 #include <linux/kvm_host.h>
+#include <linux/sizes.h>
 #include <linux/uaccess.h>
 
 #include "gmem.h"
@@ -74,6 +75,24 @@ static void kvm_set_changing_gfns(struct kvm *kvm, gfn_t start, gfn_t end)
 }
 
 /*
+ * Gfns [start, end) of @slot have a new state: let guests map blocks of private memory
+ * as one page whose gfns have one state again.
+ */
+static void kvm_promote_gfns(struct kvm *kvm, struct kvm_memory_slot *slot,
+			     gfn_t start, gfn_t end)
+{
+	struct kvm_gmem_binding *bind = slot->gmem;
+	const gfn_t mask = (SZ_2M >> PAGE_SHIFT) - 1;
+
+	if (!bind || !guest_memory_has_whole(bind->inode))
+		return;
+
+	start = kvm_gmem_clamp_slot(slot, start & ~mask, ((end - 1) | mask) + 1,
+				    &end);
+	kvm_arch_gmem_promote(kvm, slot, start, end);
+}
+
+/*
  * Begin or end the invalidation of [start, end) around a change of the set.
  * Returns -EINTR if the task was killed; the set must not change then, but the
  * caller still ends the invalidation.
@@ -98,6 +117,7 @@ static int kvm_attributes_bracket(struct kvm *kvm, gfn_t start, gfn_t end,
 
 		if (!begin) {
 			kvm_gmem_bracket_end(kvm, hva_start, hva_end);
+			kvm_promote_gfns(kvm, slot, s, e);
 			continue;
 		}
 
@@ -123,8 +143,8 @@ static int kvm_set_private_gfns(struct kvm *kvm, gfn_t start, gfn_t end,
 	if (!r)
 		r = guest_memory_ranges_set(&kvm->private_gfns, start, end - 1,
 					    private, GFP_KERNEL_ACCOUNT);
-	kvm_attributes_bracket(kvm, start, end, false);
 	kvm_set_changing_gfns(kvm, 0, 0);
+	kvm_attributes_bracket(kvm, start, end, false);
 
 	return r;
 }

@@ -7,8 +7,11 @@
  *
  * Invariants:
  *
- * - Blocks of guest_memfd are single pages, so everything here is a PTE.  A
- *   permission fault on a PTE needs no new table and changes no address.
+ * - Stage 2 maps a page, or with 4K pages a block of 2 MiB.  A permission fault on
+ *   a PTE needs no new table and changes no address.
+ * - A block whose pages no longer have one state, or whose slot gets a dirty log, is
+ *   replaced by a table when a page of it is mapped; a table by a block when
+ *   a page of the block faults that may be mapped as one.
  * - A fault looks up the state of the gfn and its page after it sampled
  *   mmu_invalidate_seq.  Both change only inside an invalidation, which under
  *   mmu_lock is visible in the count or has zapped the mapping.  On this
@@ -51,13 +54,39 @@ unsigned long kvm_arch_vm_types(void)
 	return types;
 }
 
+/* The number of pages around fault->gfn to map as one.  Under mmu_lock. */
+static gfn_t kvm_gmem_nr_pages(struct kvm *kvm,
+			       const struct kvm_gmem_fault *fault)
+{
+	if (!guest_memory_has_blocks() || fault->perm_page ||
+	    kvm_slot_dirty_track_enabled(fault->slot))
+		return 1;
+
+	return 1ul << kvm_gmem_max_order(kvm, fault->slot, fault->gfn);
+}
+
+/*
+ * True if a block is mapped at @gpa, or a page if @nr is 1.  What the fault found there
+ * may have been replaced since.
+ */
+static bool kvm_gmem_is_mapped(struct kvm_pgtable *pgt, gpa_t gpa, gfn_t nr)
+{
+	kvm_pte_t pte = 0;
+	u32 level;
+
+	return !kvm_pgtable_get_leaf(pgt, gpa, &pte, &level) &&
+	       kvm_pte_valid(pte) &&
+	       (nr == 1) == (level == KVM_PGTABLE_MAX_LEVELS - 1);
+}
+
 static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 			       const struct kvm_gmem_fault *fault,
 			       kvm_pfn_t pfn)
 {
+	gfn_t nr = kvm_gmem_nr_pages(vcpu->kvm, fault);
 	struct kvm_pgtable *pgt = vcpu->arch.hw_mmu->pgt;
 	enum kvm_pgtable_prot prot = KVM_PGTABLE_PROT_R;
-	gpa_t gpa = gfn_to_gpa(fault->gfn);
+	gpa_t gpa = gfn_to_gpa(round_down(fault->gfn, nr));
 	bool writable;
 	int r;
 
@@ -70,12 +99,14 @@ static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 		prot |= KVM_PGTABLE_PROT_X;
 
 	/* Both do cache maintenance, through the linear map. */
-	if (fault->perm)
+	if (fault->perm && kvm_gmem_is_mapped(pgt, gpa, nr))
 		r = kvm_pgtable_stage2_relax_perms(pgt, gpa, prot);
+	else if (fault->perm_page)
+		r = -EAGAIN;
 	else
-		r = kvm_pgtable_stage2_map(pgt, gpa, PAGE_SIZE,
-					   __pfn_to_phys(pfn), prot,
-					   &vcpu->arch.mmu_page_cache);
+		r = kvm_pgtable_stage2_map(pgt, gpa, nr * PAGE_SIZE,
+					   __pfn_to_phys(round_down(pfn, nr)),
+					   prot, &vcpu->arch.mmu_page_cache);
 
 	if (!r && writable)
 		mark_page_dirty_in_slot(vcpu->kvm, fault->slot, fault->gfn);
@@ -85,7 +116,7 @@ static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 }
 
 /*
- * Map the page at fault->gfn in stage 2, with page tables from the vCPU's
+ * Map the page at fault->gfn, or the block around it, in stage 2, with page tables from the vCPU's
  * memory cache.  Called by a process of kvm->mm with vcpu->mutex and kvm->srcu
  * held; may sleep.
  *
@@ -101,7 +132,7 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	kvm_pfn_t pfn;
 	int r;
 
-	if (!fault->perm) {
+	if (!fault->perm_page) {
 		r = kvm_mmu_topup_memory_cache(&vcpu->arch.mmu_page_cache,
 					       kvm_mmu_cache_min_pages(kvm));
 		if (r)
@@ -124,11 +155,14 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	if (kvm_gmem_is_invalidating(kvm, hva))
 		return 0;
 
-	r = kvm_gmem_get_pfn(vcpu, slot, fault->gfn, &pfn, &order);
+	r = kvm_gmem_get_pfn(vcpu, slot, fault->gfn,
+			     fault->prefault ? GUEST_MEMORY_POPULATE :
+					       GUEST_MEMORY_FAULT,
+			     &pfn, &order);
 	if (r)
 		return r;
 
-	if (fault->perm)
+	if (fault->perm_page)
 		read_lock(&kvm->mmu_lock);
 	else
 		write_lock(&kvm->mmu_lock);
@@ -136,7 +170,7 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	if (!mmu_invalidate_retry_hva(kvm, seq, hva))
 		r = kvm_gmem_stage2_map(vcpu, fault, pfn);
 
-	if (fault->perm)
+	if (fault->perm_page)
 		read_unlock(&kvm->mmu_lock);
 	else
 		write_unlock(&kvm->mmu_lock);
@@ -145,6 +179,17 @@ int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_gmem_fault *fault)
 	kvm_release_pfn_clean(pfn);
 
 	return r;
+}
+
+/* Stage 2 replaces a block by a table, and a table by a block, when it has to. */
+void kvm_arch_gmem_split(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			 gfn_t start, gfn_t end)
+{
+}
+
+void kvm_arch_gmem_promote(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			   gfn_t start, gfn_t end)
+{
 }
 
 /* The page is mapped but old, and hardware does not set the access flag. */
@@ -184,9 +229,12 @@ int kvm_gmem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 		return 1;
 	}
 
-	/* A fault one level up is on a block of a slot that is gone by now. */
-	fault.perm = fault_status == FSC_PERM &&
-		     level == KVM_PGTABLE_MAX_LEVELS - 1;
+	/* A page may be part of a block that was mapped by pages for a while. */
+	fault.perm = fault_status == FSC_PERM;
+	fault.perm_page = fault.perm && level == KVM_PGTABLE_MAX_LEVELS - 1 &&
+			  (!slot || !kvm_slot_is_gmem(slot) ||
+			   kvm_slot_dirty_track_enabled(slot) ||
+			   !guest_memory_has_whole(slot->gmem->inode));
 
 	r = kvm_gmem_map(vcpu, &fault);
 	if (r == -EFAULT || r == -EHWPOISON)

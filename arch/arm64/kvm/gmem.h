@@ -14,8 +14,12 @@ struct kvm_gmem_fault {
 	/* The access is a write or an instruction fetch. */
 	bool write;
 	bool exec;
-	/* A page is mapped, but does not allow the access. */
+	/* The guest does not need it yet. */
+	bool prefault;
+	/* A page or a block is mapped, but does not allow the access. */
 	bool perm;
+	/* Likewise, and it is a page that stays one. */
+	bool perm_page;
 	/* Out: the memory is private. */
 	bool private;
 };

@@ -94,6 +94,7 @@ static int kvm_pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa,
 	struct kvm_gmem_fault fault = {
 		.slot	= slot,
 		.gfn	= gpa_to_gfn(gpa),
+		.prefault = true,
 	};
 	unsigned long seq = vcpu->kvm->mmu_invalidate_seq;
 	int r;

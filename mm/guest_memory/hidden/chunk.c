@@ -24,18 +24,16 @@
 #include <linux/guest_memory_arch.h>
 #include <linux/jump_label.h>
 #include <linux/mm.h>
-#include <linux/mmzone.h>
 #include <linux/page_ref.h>
 #include <linux/set_memory.h>
 #include <linux/slab.h>
-#include <linux/swap.h>
 #include <linux/vmalloc.h>
-#include <linux/vmstat.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include <asm/tlbflush.h>
 
+#include "../internal.h"
 #include "hidden.h"
 
 /* Chunks by pfn >> GUEST_MEMORY_CHUNK_ORDER. */
@@ -100,49 +98,6 @@ int guest_memory_start_hiding(void)
 	mutex_unlock(&lock);
 
 	return static_key_enabled(&guest_memory_hiding) ? 0 : -ENOMEM;
-}
-
-/*
- * Chunks cannot be reclaimed, and the page allocator provides large pages down to
- * its last reserves.  The next allocation of a single page would then invoke the
- * OOM killer, which cannot tell which processes hold hidden memory.  So leave
- * enough for the host.
- *
- * Chunks cannot be moved either, nor can most of what the host needs: movable
- * zones and CMA do not count.
- *
- * This is what si_mem_available() computes, but for one node, as tasks may be
- * bound to it.
- */
-static bool guest_memory_may_add_chunk(int nid)
-{
-	struct pglist_data *pgdat = NODE_DATA(nid);
-	long free = 0, file = 0, anon = 0, slab, low = 0;
-	struct zone *zone;
-	int i;
-
-	for (i = 0; i < ZONE_MOVABLE; i++) {
-		zone = &pgdat->node_zones[i];
-		if (!populated_zone(zone))
-			continue;
-
-		low += low_wmark_pages(zone);
-		free += zone_page_state(zone, NR_FREE_PAGES) -
-			zone_page_state(zone, NR_FREE_CMA_PAGES);
-		file += zone_page_state(zone, NR_ZONE_ACTIVE_FILE) +
-			zone_page_state(zone, NR_ZONE_INACTIVE_FILE);
-		anon += zone_page_state(zone, NR_ZONE_ACTIVE_ANON) +
-			zone_page_state(zone, NR_ZONE_INACTIVE_ANON);
-	}
-
-	slab = node_page_state_pages(pgdat, NR_SLAB_RECLAIMABLE_B) +
-	       node_page_state(pgdat, NR_KERNEL_MISC_RECLAIMABLE);
-	free -= pgdat->totalreserve_pages;
-	/* A part of both is in use and returns soon after it was reclaimed. */
-	free += file - min(file / 2, low) + slab - min(slab / 2, low);
-
-	return free + min(anon, get_nr_swap_pages()) >
-	       (long)GUEST_MEMORY_CHUNK_PAGES;
 }
 
 static struct guest_memory_chunk *guest_memory_alloc_chunk(gfp_t gfp, int nid)
@@ -233,7 +188,7 @@ unsigned int guest_memory_make_chunks(gfp_t gfp, int nid, unsigned int nr,
 	unsigned int made;
 
 	for (made = 0; made < nr; made++) {
-		if (!guest_memory_may_add_chunk(nid))
+		if (!guest_memory_has_room(nid))
 			break;
 
 		chunk = guest_memory_alloc_chunk(gfp, nid);

@@ -14,7 +14,6 @@
  * - A failed allocation ends a host fault with SIGBUS.  The OOM killer does not
  *   know which processes have hidden memory, and could not make any.
  */
-#include <linux/cpuset.h>
 #include <linux/guest_memory.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
@@ -23,57 +22,10 @@
 #include <linux/topology.h>
 
 #include "../internal.h"
+#include "../policy.h"
 #include "hidden.h"
 
 #ifdef CONFIG_NUMA
-/*
- * The node that @policy prefers for the page at @index.  *@nodes are those that it
- * allows, NULL for all.
- */
-static int guest_memory_policy_node(struct inode *inode, pgoff_t index,
-				    struct mempolicy *policy,
-				    nodemask_t **nodes)
-{
-	int home = policy->home_node;
-	int nid = numa_mem_id();
-	nodemask_t mask;
-	unsigned int nr;
-
-	*nodes = NULL;
-
-	/* A change of the task's cpuset may change the mask under our eyes. */
-	mask = policy->nodes;
-	barrier();
-	nr = nodes_weight(mask);
-	if (!nr)
-		return nid;
-
-	switch (policy->mode) {
-	case MPOL_PREFERRED:
-		nid = first_node(mask);
-		break;
-	case MPOL_INTERLEAVE:
-		nid = first_node(mask);
-		for (nr = (index + inode->i_ino) % nr; nr; nr--)
-			nid = next_node_in(nid, mask);
-		break;
-	case MPOL_BIND:
-		/* As everywhere: without a node that is allowed, all are. */
-		if (!cpuset_nodemask_valid_mems_allowed(&mask))
-			break;
-		*nodes = &policy->nodes;
-		fallthrough;
-	case MPOL_PREFERRED_MANY:
-		if (home != NUMA_NO_NODE)
-			nid = home;
-		if (!node_isset(nid, mask))
-			nid = first_node(mask);
-		break;
-	}
-
-	return nid;
-}
-
 static struct page *guest_memory_alloc_page(struct inode *inode, pgoff_t index,
 					    enum guest_memory_effort effort)
 {

@@ -8,6 +8,8 @@
 #include <linux/prandom.h>
 #include <linux/rcupdate.h>
 
+#include "../internal.h"
+
 struct range_case {
 	const char *name;
 	loff_t size;
@@ -165,11 +167,31 @@ static void test_ranges_ends(struct kunit *test)
 	guest_memory_ranges_destroy(&ranges);
 }
 
+/* A batch ends with a block, or the range, and is never empty. */
+static void test_batch_end(struct kunit *test)
+{
+	const pgoff_t block = GUEST_MEMORY_BLOCK_PAGES;
+	const pgoff_t batch = GUEST_MEMORY_REMOVE_BATCH;
+
+	KUNIT_EXPECT_EQ(test, batch, guest_memory_batch_end(0, ULONG_MAX));
+	KUNIT_EXPECT_EQ(test, batch, guest_memory_batch_end(1, ULONG_MAX));
+	KUNIT_EXPECT_EQ(test, batch,
+			guest_memory_batch_end(block - 1, ULONG_MAX));
+	KUNIT_EXPECT_EQ(test, batch + block,
+			guest_memory_batch_end(block, ULONG_MAX));
+	KUNIT_EXPECT_EQ(test, 1, guest_memory_batch_end(0, 1));
+	KUNIT_EXPECT_EQ(test, block + 1,
+			guest_memory_batch_end(block, block + 1));
+	KUNIT_EXPECT_EQ(test, batch, guest_memory_batch_end(0, batch));
+	KUNIT_EXPECT_EQ(test, batch, guest_memory_batch_end(0, batch + 1));
+}
+
 static struct kunit_case guest_memory_cases[] = {
 	KUNIT_CASE_PARAM(test_check_range, range_gen_params),
 	KUNIT_CASE(test_ranges_random),
 	KUNIT_CASE(test_ranges_large),
 	KUNIT_CASE(test_ranges_ends),
+	KUNIT_CASE(test_batch_end),
 	{}
 };
 

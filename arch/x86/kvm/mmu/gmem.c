@@ -12,6 +12,7 @@
 
 #include "mmu.h"
 #include "mmu_internal.h"
+#include "tdp_mmu.h"
 #include "gmem.h"
 #include "x86.h"
 
@@ -33,17 +34,66 @@ int __kvm_gmem_max_mapping_level(struct kvm *kvm,
 				 const struct kvm_memory_slot *slot, gfn_t gfn,
 				 int max_level)
 {
-	/* Blocks are single pages, whatever the host's page tables map. */
-	if (kvm_slot_is_gmem_only(slot))
-		return PG_LEVEL_4K;
+	int level;
+
+	if (max_level == PG_LEVEL_4K)
+		return max_level;
+
+	if (kvm_gmem_handles_fault(kvm, slot, gfn)) {
+		level = kvm_gmem_order_to_level(kvm_gmem_max_order(kvm, slot,
+								   gfn));
+		return min(max_level, level);
+	}
 
 	/* A page must not map private and shared memory. */
 	while (max_level > PG_LEVEL_4K &&
 	       !kvm_gmem_uniform(kvm, gfn, KVM_PAGES_PER_HPAGE(max_level)))
 		max_level--;
 
-	/* Private gfns of this slot are mapped from the file's blocks. */
-	return kvm_gfn_is_private(kvm, gfn) ? PG_LEVEL_4K : max_level;
+	return max_level;
+}
+
+/* Split the huge page around @gfn, if it lies inside @slot. */
+static void kvm_gmem_split_page(struct kvm *kvm,
+				const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	gfn_t start = gfn & ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1);
+	gfn_t end = start + KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
+
+	if (start >= slot->base_gfn && end <= slot->base_gfn + slot->npages)
+		kvm_tdp_mmu_try_split_huge_pages(kvm, slot, start, end,
+						 PG_LEVEL_4K, false);
+}
+
+/* The shadow MMU just drops huge pages. */
+void kvm_arch_gmem_split(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			 gfn_t start, gfn_t end)
+{
+	const gfn_t mask = KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1;
+
+	if (!is_tdp_mmu_enabled(kvm))
+		return;
+
+	if (start & mask)
+		kvm_gmem_split_page(kvm, slot, start);
+	if (end & mask && (!(start & mask) || (start ^ end) & ~mask))
+		kvm_gmem_split_page(kvm, slot, end);
+}
+
+void kvm_arch_gmem_promote(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			   gfn_t start, gfn_t end)
+{
+	if (!is_tdp_mmu_enabled(kvm) || kvm_slot_dirty_track_enabled(slot))
+		return;
+
+	/* Often it is one block that has two states still. */
+	if (end - start <= KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) &&
+	    !kvm_gmem_max_order(kvm, slot, start))
+		return;
+
+	read_lock(&kvm->mmu_lock);
+	kvm_tdp_mmu_zap_collapsible_sptes(kvm, slot, start, end);
+	read_unlock(&kvm->mmu_lock);
 }
 
 /*
@@ -90,7 +140,10 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	if (kvm_gmem_is_invalidating(vcpu->kvm, fault->hva))
 		return RET_PF_RETRY;
 
-	r = kvm_gmem_get_pfn(vcpu, fault->slot, fault->gfn, &fault->pfn, &order);
+	r = kvm_gmem_get_pfn(vcpu, fault->slot, fault->gfn,
+			     fault->prefetch ? GUEST_MEMORY_POPULATE :
+					       GUEST_MEMORY_FAULT,
+			     &fault->pfn, &order);
 	if (r)
 		return kvm_gmem_fault_exit(vcpu, fault, r);
 
