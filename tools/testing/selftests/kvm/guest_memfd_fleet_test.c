@@ -150,7 +150,7 @@ static struct traces look_for_traces(void)
 	if (gmem_last_kind())
 		gmem_wait_for_leaving();
 	gmem_drop_caches();
-	t.free = gmem_meminfo("MemFree");
+	t.free = gmem_free_memory();
 	t.slab = gmem_meminfo("Slab");
 	t.unevictable = gmem_meminfo("Unevictable");
 	count_vms(&t);

@@ -319,6 +319,8 @@ static const char *offline_one_page(long block)
 		if (off)
 			gmem_punch(fd, 0, off);
 		gmem_punch(fd, off + page_size, LARGE_SIZE);
+		/* It is no longer mapped if it was in a block of 2 MiB. */
+		(void)READ_ONCE(map[off]);
 		ASSERT_EQ(take_offline(block, 2), EBUSY);
 		TEST_ASSERT(gmem_pfn(map + off), "The page was taken from the host");
 		gmem_punch(fd, off, page_size);

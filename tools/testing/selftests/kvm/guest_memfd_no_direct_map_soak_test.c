@@ -232,7 +232,7 @@ int main(int argc, char *argv[])
 	/* Warm up what the kernel allocates once and keeps. */
 	run_workers(NR_WARM_UP);
 	gmem_drop_caches();
-	free = gmem_meminfo("MemFree");
+	free = gmem_free_memory();
 	slab = gmem_meminfo("Slab");
 
 	run_workers(files);

@@ -344,7 +344,7 @@ static const char *test_more_than_there_is(void)
 		return "the machine has too much memory for that";
 
 	gmem_drop_caches();
-	before = gmem_meminfo("MemFree");
+	before = gmem_free_memory();
 	kills = gmem_vmstat("oom_kill");
 	pid = ASSERT_OK(fork());
 	if (!pid) {

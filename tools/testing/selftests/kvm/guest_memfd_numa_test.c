@@ -11,8 +11,6 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "guest_memfd_hidden.h"
@@ -29,15 +27,6 @@ static void assert_policy(void *addr, int mode, unsigned long nodes)
 			  8 * sizeof(got_nodes), addr, MPOL_F_ADDR));
 	ASSERT_EQ(got, mode);
 	ASSERT_EQ(got_nodes[0], nodes);
-}
-
-/* The node of a page that is mapped and present. */
-static int node_of(void *addr)
-{
-	int status = -1;
-
-	ASSERT_OK(syscall(SYS_move_pages, 0, 1ul, &addr, NULL, &status, 0));
-	return status;
 }
 
 static const char no_numa[] = "the kernel has no NUMA support";
@@ -126,7 +115,7 @@ static const char *test_policy_places_pages(void)
 	gmem_fallocate(fd, size / 2, size / 2);
 	memset(mem, 1, size);
 	for (i = 0; i < NR_PAGES; i++)
-		ASSERT_EQ(node_of(mem + i * page_size), i & 1);
+		ASSERT_EQ(gmem_node_of_page(mem + i * page_size), i & 1);
 
 	free_memory(fd);
 	return NULL;
@@ -146,18 +135,18 @@ static const char *test_policy_moves_nothing(void)
 	page = mem;
 	ASSERT_OK(gmem_mbind(mem, size, MPOL_BIND, 1));
 	memset(mem, 1, size);
-	ASSERT_EQ(node_of(mem), 0);
+	ASSERT_EQ(gmem_node_of_page(mem), 0);
 
 	ASSERT_OK(gmem_mbind(mem, size, MPOL_BIND, 2));
-	ASSERT_EQ(node_of(mem), 0);
+	ASSERT_EQ(gmem_node_of_page(mem), 0);
 	syscall(SYS_move_pages, 0, 1ul, &page, &to, &status, MPOL_MF_MOVE);
-	ASSERT_EQ(node_of(mem), 0);
+	ASSERT_EQ(gmem_node_of_page(mem), 0);
 
 	/* The new policy applies once the page has been freed. */
 	gmem_punch(fd, 0, page_size);
 	*mem = 1;
-	ASSERT_EQ(node_of(mem), 1);
-	ASSERT_EQ(node_of(mem + page_size), 0);
+	ASSERT_EQ(gmem_node_of_page(mem), 1);
+	ASSERT_EQ(gmem_node_of_page(mem + page_size), 0);
 	free_memory(fd);
 	return NULL;
 }
@@ -167,12 +156,7 @@ static const char *run_in_cgroup(const char *cgroup)
 {
 	size_t big = 1024 * page_size;
 	uint64_t before, after;
-	char procs[128];
 	int fd;
-
-	snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
-	if (gmem_write_file(procs, "0"))
-		return "cannot join a cgroup";
 
 	before = gmem_cgroup_bytes(cgroup);
 	fd = vm_create_guest_memfd(vm, big, 0);
@@ -191,26 +175,7 @@ static const char *run_in_cgroup(const char *cgroup)
 
 static const char *test_memory_is_charged(void)
 {
-	char root[] = "/tmp/gmem-cgroup-XXXXXX", cgroup[64], path[96];
-	const char *skip = "no cgroup2 with the memory controller";
-
-	TEST_ASSERT(mkdtemp(root), "Cannot make %s", root);
-	if (mount("none", root, "cgroup2", 0, NULL)) {
-		rmdir(root);
-		return "cannot mount cgroup2";
-	}
-
-	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
-	snprintf(cgroup, sizeof(cgroup), "%s/gmem-test", root);
-	if (!gmem_write_file(path, "+memory") && !mkdir(cgroup, 0700)) {
-		skip = run_in_cgroup(cgroup);
-		snprintf(path, sizeof(path), "%s/cgroup.procs", root);
-		gmem_write_file(path, "0");
-		rmdir(cgroup);
-	}
-	umount(root);
-	rmdir(root);
-	return skip;
+	return gmem_in_cgroup(run_in_cgroup);
 }
 
 static const struct gmem_test tests[] = {

@@ -15,6 +15,7 @@
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -164,8 +165,9 @@ static void step_delete_slot(unsigned int *seed)
 
 static void step_toggle_log(unsigned int *seed)
 {
-	uint64_t bitmap;
-	struct kvm_dirty_log log = { .slot = SLOT, .dirty_bitmap = &bitmap };
+	/* Enough for a block of 2 MiB. */
+	uint64_t bitmap[SZ_2M / MIN_PAGE_SIZE / 64];
+	struct kvm_dirty_log log = { .slot = SLOT, .dirty_bitmap = bitmap };
 
 	/* EINVAL: another thread has done it, or the slot does not exist. */
 	if (__set_slot(fd, rand_r(seed) % 2 ? KVM_MEM_LOG_DIRTY_PAGES : 0, size))

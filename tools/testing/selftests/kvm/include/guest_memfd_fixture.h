@@ -10,6 +10,8 @@
 #ifndef SELFTEST_KVM_GUEST_MEMFD_FIXTURE_H
 #define SELFTEST_KVM_GUEST_MEMFD_FIXTURE_H
 
+#include <linux/sizes.h>
+
 #include "guest_memfd_util.h"
 
 #define SLOT		5
@@ -23,11 +25,21 @@ static size_t size;
 /* The mapping of the file, or the shared memory of a dual-backed slot. */
 static uint8_t *mem;
 
-/* GMEM_TEST_MAIN() calls this; programs with their own main() must do so. */
+/*
+ * GMEM_TEST_MAIN() calls this; programs with their own main() must do so.  With
+ * GMEM_BLOCK=2m in the environment, the pages of the test are the first of a block of
+ * 2 MiB that is all of the file; few programs allow that.
+ */
 static inline void init_sizes(void)
 {
+	const char *block = getenv("GMEM_BLOCK");
+
 	page_size = getpagesize();
 	size = NR_PAGES * page_size;
+	if (block) {
+		TEST_ASSERT(!strcmp(block, "2m"), "Unknown block '%s'", block);
+		size = SZ_2M;
+	}
 }
 
 /* A VM without vCPUs for all tests of the program. */

@@ -50,6 +50,9 @@ void gmem_wait_for_leaving(void);
 /* Make the kernel free memory that it only keeps for later use. */
 void gmem_drop_caches(void);
 
+/* KiB of free memory, wherever the page allocator has it. */
+uint64_t gmem_free_memory(void);
+
 /* Drop caches until @kib KiB are free: freeing may be asynchronous. */
 void gmem_wait_for_free(uint64_t kib);
 
@@ -62,8 +65,12 @@ void gmem_wait_for_free(uint64_t kib);
 const char *gmem_trace_start(void);
 uint64_t gmem_traced_pfn(uint64_t gpa);
 
-/* Set the memory policy of a mapping, and find the node of a page frame. */
+/*
+ * Set the memory policy of a mapping, and find the node of a page frame, or of a page
+ * that is mapped and present.
+ */
 long gmem_mbind(void *addr, size_t len, int mode, unsigned long nodes);
+int gmem_node_of_page(void *addr);
 bool gmem_has_node(int node);
 int gmem_node_of(uint64_t pfn);
 

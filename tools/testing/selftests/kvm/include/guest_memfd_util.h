@@ -273,6 +273,12 @@ uint64_t gmem_pfn(void *addr);
  */
 bool gmem_debug_kernel(void);
 
+/*
+ * Run @fn in a new memory cgroup, whose directory it gets.  Returns what @fn
+ * returns, or why there is no such cgroup.
+ */
+const char *gmem_in_cgroup(const char *(*fn)(const char *cgroup));
+
 /* Number of bytes charged to a memory cgroup. */
 uint64_t gmem_cgroup_bytes(const char *cgroup);
 

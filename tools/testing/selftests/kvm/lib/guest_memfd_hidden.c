@@ -216,6 +216,21 @@ void gmem_drop_caches(void)
 	ASSERT_EQ(gmem_write_file("/proc/sys/vm/drop_caches", "3"), 0);
 }
 
+/* MemFree lacks the lists per CPU, which may hold several blocks of 2 MiB. */
+uint64_t gmem_free_memory(void)
+{
+	uint64_t pages = 0, n;
+	char line[256];
+	FILE *f = fopen("/proc/zoneinfo", "r");
+
+	TEST_ASSERT(f, "Cannot open /proc/zoneinfo");
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, " count: %lu", &n) == 1)
+			pages += n;
+	fclose(f);
+	return gmem_meminfo("MemFree") + pages * (getpagesize() / 1024);
+}
+
 void gmem_wait_for_free(uint64_t kib)
 {
 	uint64_t now;
@@ -223,7 +238,7 @@ void gmem_wait_for_free(uint64_t kib)
 
 	for (i = 0; i < 100; i++) {
 		gmem_drop_caches();
-		now = gmem_meminfo("MemFree");
+		now = gmem_free_memory();
 		if (now >= kib)
 			return;
 		usleep(100000);
@@ -234,6 +249,14 @@ void gmem_wait_for_free(uint64_t kib)
 long gmem_mbind(void *addr, size_t len, int mode, unsigned long nodes)
 {
 	return syscall(SYS_mbind, addr, len, mode, &nodes, 8 * sizeof(nodes), 0);
+}
+
+int gmem_node_of_page(void *addr)
+{
+	int status = -1;
+
+	ASSERT_OK(syscall(SYS_move_pages, 0, 1ul, &addr, NULL, &status, 0));
+	return status;
 }
 
 bool gmem_has_node(int node)

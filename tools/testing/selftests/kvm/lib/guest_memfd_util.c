@@ -6,6 +6,8 @@
 #include <linux/loop.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "guest_memfd_util.h"
@@ -516,6 +518,38 @@ bool gmem_debug_kernel(void)
 
 	errno = 0;
 	return has_lockdep;
+}
+
+static const char *join_cgroup(const char *cgroup, const char *(*fn)(const char *))
+{
+	char procs[128];
+
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
+	return gmem_write_file(procs, "0") ? "cannot join a cgroup" : fn(cgroup);
+}
+
+const char *gmem_in_cgroup(const char *(*fn)(const char *cgroup))
+{
+	char root[] = "/tmp/gmem-cgroup-XXXXXX", cgroup[64], path[96];
+	const char *skip = "no cgroup2 with the memory controller";
+
+	TEST_ASSERT(mkdtemp(root), "Cannot make %s", root);
+	if (mount("none", root, "cgroup2", 0, NULL)) {
+		rmdir(root);
+		return "cannot mount cgroup2";
+	}
+
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
+	snprintf(cgroup, sizeof(cgroup), "%s/gmem-test", root);
+	if (!gmem_write_file(path, "+memory") && !mkdir(cgroup, 0700)) {
+		skip = join_cgroup(cgroup, fn);
+		snprintf(path, sizeof(path), "%s/cgroup.procs", root);
+		gmem_write_file(path, "0");
+		rmdir(cgroup);
+	}
+	umount(root);
+	rmdir(root);
+	return skip;
 }
 
 uint64_t gmem_cgroup_bytes(const char *cgroup)
