@@ -15,6 +15,7 @@ static const char *const convert_rows[] = {
 static const char *const private_rows[] = {
 	"private-fault-cold", "punch-hole", "fallocate", NULL };
 static const char *const prefault_rows[] = { "prefault-cold", NULL };
+static const char *const first_rows[] = { "convert-4k-first", NULL };
 static const char *const create_rows[] = { "create-close", NULL };
 
 static __u64 prefault(struct vm *vm)
@@ -27,21 +28,47 @@ static __u64 prefault(struct vm *vm)
 	return since(t);
 }
 
-static void convert_dual(struct vm *vm)
+/*
+ * One page in each block, which the guest has mapped as one, and then others of
+ * the blocks, whose other pages remain mapped.
+ */
+static void convert_4k_in_blocks(struct vm *vm)
+{
+	__u64 block, t;
+	int i;
+
+	for (block = TEST_GPA; block < TEST_GPA + TEST_SIZE; block += BLOCK)
+		record("convert-4k-first", "-2m",
+		       time_set_private(vm, block, PAGE, false));
+	for (i = 1; i < PAIRS; i++) {
+		t = time_set_private(vm, TEST_GPA + 2 * i * PAGE, PAGE, false);
+		t += time_set_private(vm, TEST_GPA + 2 * i * PAGE, PAGE, true);
+		record("convert-4k", "-2m", t / 2.);
+	}
+}
+
+static void convert_dual(struct vm *vm, const char *suffix)
 {
 	__u64 t;
 	int i;
 
-	record("convert-to-shared", "",
+	record("convert-to-shared", suffix,
 	       per_page(time_set_private(vm, TEST_GPA, TEST_SIZE, false)));
 	/* Nothing is mapped any more. Repeat: a timer would distort a single call. */
 	for (i = 0; i < 5; i++) {
-		record("convert-to-private", "",
+		record("convert-to-private", suffix,
 		       per_page(time_set_private(vm, TEST_GPA, TEST_SIZE, true)));
 		if (i < 4)
 			set_private(vm, TEST_GPA, TEST_SIZE, false);
 	}
-	record("private-refault", "", per_page(guest_touch(vm, TEST_GPA, TEST_PAGES)));
+	record("private-refault", suffix,
+	       per_page(guest_touch(vm, TEST_GPA, TEST_PAGES)));
+	if (*suffix) {
+		convert_4k_in_blocks(vm);
+		set_private(vm, TEST_GPA, TEST_SIZE, true);
+		guest_touch(vm, TEST_GPA, TEST_PAGES);
+		return;
+	}
 
 	for (i = 0; i < PAIRS; i++) {
 		t = time_set_private(vm, TEST_GPA + 2 * i * PAGE, PAGE, false);
@@ -63,7 +90,7 @@ static void private_memory(struct vm *vm, const char *suffix, __u64 extra)
 	record("private-fault-cold", suffix,
 	       per_page(guest_touch(vm, TEST_GPA, TEST_PAGES)));
 	if (!extra)
-		convert_dual(vm);
+		convert_dual(vm, suffix);
 	record("punch-hole", suffix,
 	       per_page(time_fallocate(gmem, FALLOC_FL_PUNCH_HOLE)));
 	record("fallocate", suffix, per_page(time_fallocate(gmem, 0)));
@@ -97,6 +124,23 @@ void bench_private(void)
 		cannot(prefault_rows, "-ndm", NO_NDM);
 	}
 	destroy_vm(&vm);
+}
+
+void bench_private_2m(void)
+{
+	struct vm vm;
+
+	if (!use_blocks(true) || !has_protected()) {
+		cannot(private_rows, "-2m", NO_BLOCKS);
+		cannot(prefault_rows, "-2m", NO_BLOCKS);
+		cannot(convert_rows, "-2m", NO_BLOCKS);
+		cannot(first_rows, "-2m", NO_BLOCKS);
+		return;
+	}
+	create_vm(&vm, SW_PROTECTED_VM);
+	private_memory(&vm, "-2m", 0);
+	destroy_vm(&vm);
+	use_blocks(false);
 }
 
 void bench_create(void)

@@ -31,6 +31,9 @@ static const struct group {
 	{ "private",	bench_private },
 	{ "shared",	bench_shared },
 	{ "inplace",	bench_inplace },
+	{ "private-2m",	bench_private_2m },
+	{ "shared-2m",	bench_shared_2m },
+	{ "inplace-2m",	bench_inplace_2m },
 	{ "create",	bench_create },
 };
 
@@ -90,6 +93,7 @@ int main(int argc, char **argv)
 	if (kvm < 0)
 		err(1, "/dev/kvm");
 	calibrate();
+	use_blocks(false);
 	take_fragments();
 	for (i = 0; i < ARRAY_SIZE(groups); i++)
 		for (round = 0; chosen(groups[i].name, argv + optind) && round < rounds; round++)

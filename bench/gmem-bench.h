@@ -63,6 +63,7 @@ struct attributes2 {
 #define TEST_SIZE	(64ul << 20)
 #define TEST_PAGES	(TEST_SIZE / PAGE)
 #define PAIRS		128
+#define BLOCK		(2ul << 20)
 #define MAX_ROUNDS	15
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define MAX_SAMPLES	(MAX_ROUNDS * PAIRS)
@@ -115,6 +116,7 @@ __u64 time_fallocate(int gmem, int mode);
 void *anon(__u64 size);
 bool has_protected(void);
 int create_bare_vm(unsigned long type);
+bool use_blocks(bool use);
 void create_vm(struct vm *vm, unsigned long type);
 void destroy_vm(struct vm *vm);
 __u64 guest_touch(struct vm *vm, __u64 gpa, __u64 pages);
@@ -134,9 +136,13 @@ void bench_private(void);
 void bench_create(void);
 void bench_shared(void);
 void bench_inplace(void);
+void bench_private_2m(void);
+void bench_shared_2m(void);
+void bench_inplace_2m(void);
 
 /* Why a kernel lacks rows. */
 #define NO_PROTECTED	"no software-protected VMs"
 #define NO_NDM		"no NO_DIRECT_MAP"
+#define NO_BLOCKS	"no blocks of 2 MiB"
 
 #endif /* GMEM_BENCH_H */

@@ -112,14 +112,33 @@ __u64 time_fallocate(int gmem, int mode)
 	return since(t);
 }
 
+/* Aligned like the guest's memory, so that huge pages can map it. */
 void *anon(__u64 size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	__u8 *p = mmap(NULL, size + BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	__u8 *start = (__u8 *)(((__u64)p + BLOCK - 1) & -BLOCK);
 
+	if (p == MAP_FAILED || munmap(p, size + BLOCK))
+		err(1, "mmap");
+	p = mmap(start, size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	if (p == MAP_FAILED)
 		err(1, "mmap");
 	return p;
+}
+
+/* Whether new files may have blocks of 2 MiB; false if the kernel has none. */
+bool use_blocks(bool use)
+{
+	int fd = open("/sys/module/kvm/parameters/gmem_huge", O_WRONLY);
+	const char *val = use ? "always" : "never";
+
+	if (fd < 0)
+		return false;
+	if (write(fd, val, strlen(val)) < 0)
+		err(1, "gmem_huge");
+	close(fd);
+	return true;
 }
 
 bool has_protected(void)

@@ -13,6 +13,7 @@ static const char *const shared_rows[] = {
 	"gmem-only-fault-cold", "host-fault-present", "host-fault-cold", NULL };
 static const char *const inplace_rows[] = {
 	"inplace-to-private", "inplace-to-shared", "inplace-4k", NULL };
+static const char *const first_rows[] = { "inplace-4k-first", NULL };
 
 static __u8 *map_gmem(int gmem)
 {
@@ -75,42 +76,104 @@ void bench_shared(void)
 	destroy_vm(&vm);
 }
 
-/* Conversion in place, of pages that are mapped by guest and host. */
-void bench_inplace(void)
+void bench_shared_2m(void)
+{
+	struct vm vm;
+
+	create_vm(&vm, ORDINARY_VM);
+	if (use_blocks(true))
+		shared_memory(&vm, "-2m", 0);
+	else
+		cannot(shared_rows, "-2m", NO_BLOCKS);
+	use_blocks(false);
+	destroy_vm(&vm);
+}
+
+/*
+ * As convert_4k_in_blocks() does it. Before the first conversion guest and host have
+ * mapped the block as one page.
+ */
+static void inplace_4k_in_blocks(int gmem)
+{
+	__u64 offset, t;
+	int i;
+
+	for (offset = 0; offset < TEST_SIZE; offset += BLOCK)
+		record("inplace-4k-first", "-2m", time_convert(gmem, offset, PAGE, true));
+	for (i = 1; i < PAIRS; i++) {
+		t = time_convert(gmem, 2 * i * PAGE, PAGE, true);
+		t += time_convert(gmem, 2 * i * PAGE, PAGE, false);
+		record("inplace-4k", "-2m", t / 2.);
+	}
+}
+
+static void inplace_4k(int gmem)
 {
 	__u64 t;
+	int i;
+
+	for (i = 0; i < PAIRS; i++) {
+		t = time_convert(gmem, 2 * i * PAGE, PAGE, true);
+		t += time_convert(gmem, 2 * i * PAGE, PAGE, false);
+		record("inplace-4k", "", t / 2.);
+	}
+}
+
+/* Conversion in place, of pages that are mapped by guest and host. */
+static void convert_in_place(struct vm *vm, const char *suffix)
+{
+	int gmem = create_gmem(vm, TEST_SIZE, FLAG_SHARED);
+	__u8 *mem = map_gmem(gmem);
+
+	if (*suffix && madvise(mem, TEST_SIZE, MADV_HUGEPAGE))
+		err(1, "MADV_HUGEPAGE");
+	set_region(vm, 1, TEST_GPA, TEST_SIZE, mem, gmem);
+	host_touch(mem);
+	guest_touch(vm, TEST_GPA, TEST_PAGES);
+	settle();
+
+	record("inplace-to-private", suffix,
+	       per_page(time_convert(gmem, 0, TEST_SIZE, true)));
+	guest_touch(vm, TEST_GPA, TEST_PAGES);
+	record("inplace-to-shared", suffix,
+	       per_page(time_convert(gmem, 0, TEST_SIZE, false)));
+	host_touch(mem);
+	guest_touch(vm, TEST_GPA, TEST_PAGES);
+	if (*suffix)
+		inplace_4k_in_blocks(gmem);
+	else
+		inplace_4k(gmem);
+	munmap(mem, TEST_SIZE);
+	close(gmem);
+}
+
+void bench_inplace(void)
+{
 	struct vm vm;
-	__u8 *mem;
-	int i, gmem;
 
 	if (!has_protected()) {
 		cannot(inplace_rows, "", NO_PROTECTED);
 		return;
 	}
 	create_vm(&vm, SW_PROTECTED_VM);
-	if (!capability(vm.fd, CAP_GMEM_ATTRIBUTES)) {
+	if (capability(vm.fd, CAP_GMEM_ATTRIBUTES))
+		convert_in_place(&vm, "");
+	else
 		cannot(inplace_rows, "", "no conversion in place");
-		destroy_vm(&vm);
+	destroy_vm(&vm);
+}
+
+void bench_inplace_2m(void)
+{
+	struct vm vm;
+
+	if (!use_blocks(true) || !has_protected()) {
+		cannot(inplace_rows, "-2m", NO_BLOCKS);
+		cannot(first_rows, "-2m", NO_BLOCKS);
 		return;
 	}
-	gmem = create_gmem(&vm, TEST_SIZE, FLAG_SHARED);
-	mem = map_gmem(gmem);
-	set_region(&vm, 1, TEST_GPA, TEST_SIZE, mem, gmem);
-	host_touch(mem);
-	guest_touch(&vm, TEST_GPA, TEST_PAGES);
-	settle();
-
-	record("inplace-to-private", "", per_page(time_convert(gmem, 0, TEST_SIZE, true)));
-	guest_touch(&vm, TEST_GPA, TEST_PAGES);
-	record("inplace-to-shared", "", per_page(time_convert(gmem, 0, TEST_SIZE, false)));
-	host_touch(mem);
-	guest_touch(&vm, TEST_GPA, TEST_PAGES);
-	for (i = 0; i < PAIRS; i++) {
-		t = time_convert(gmem, 2 * i * PAGE, PAGE, true);
-		t += time_convert(gmem, 2 * i * PAGE, PAGE, false);
-		record("inplace-4k", "", t / 2.);
-	}
-	munmap(mem, TEST_SIZE);
-	close(gmem);
+	create_vm(&vm, SW_PROTECTED_VM);
+	convert_in_place(&vm, "-2m");
 	destroy_vm(&vm);
+	use_blocks(false);
 }
