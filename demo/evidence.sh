@@ -47,7 +47,7 @@ l2_says()
 # may be bound to several files.
 report_memory()
 {
-	local key rest fd='' size=0 pages=0 slots=0 bytes=0 n
+	local key rest fd='' size=0 pages=0 slots=0 bytes=0 whole=0 mapped='' n
 
 	echo "Memory, from /proc/PID/fdinfo of the VMM while L2 was up"
 	while read -r key rest; do
@@ -58,6 +58,8 @@ report_memory()
 			pages=$((pages + rest / page_size))
 			printf '  fd %s: guest_memfd of %d KiB, %d KiB allocated\n' \
 				"$fd" $((size / 1024)) $((rest / 1024)) ;;
+		gmem-2m:) whole=$((whole + rest)) ;;
+		mapped-2m:) mapped=", and L2 has mapped $((rest * 2)) MiB by them" ;;
 		gmem-binding:)
 			slots=$((slots + 1))
 			n=${rest#*npages=}
@@ -68,6 +70,7 @@ report_memory()
 	evidence "$slots memslots with $((bytes / 1048576)) MiB are bound to a guest_memfd" \
 		"$(holds positive $slots)"
 	evidence "$pages pages are allocated from it" "$(holds positive $pages)"
+	echo "    $((whole / 1048576)) MiB are in blocks of 2 MiB$mapped"
 }
 
 # Do the kernel and gmem-run list the same bound slots?
