@@ -214,9 +214,10 @@ int guest_memory_check_range(loff_t size, u64 offset, u64 len);
  * @order:	receives the order of the largest naturally aligned run of pages
  *		around @index that is contiguous; see guest_memory_max_order()
  *
- * Allocates and zeroes the page, or the block around it, if it is not there.  The caller owns one
- * reference to the page on success.  The page may leave the file at any time;
- * users protect their mappings by the ->invalidate_begin() protocol.
+ * Allocates and zeroes the page, or the block around it, if it is not there.
+ * The caller owns one reference to the page on success.  The page may leave the
+ * file at any time; users protect their mappings by the ->invalidate_begin()
+ * protocol.
  *
  * Context: process, may sleep.  Takes the invalidate_lock shared unless the
  * page is present.  The caller must not hold a lock that orders after it.

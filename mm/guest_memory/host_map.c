@@ -191,7 +191,7 @@ static vm_fault_t guest_memory_fault_map(struct vm_fault *vmf,
 	if (unlikely(r)) {
 		unlock_page(page);
 		put_page(page);
-		return r == VM_FAULT_NOPAGE ? guest_memory_fault_again(vmf) : r;
+		return r;
 	}
 
 	vmf->page = page;
@@ -283,6 +283,10 @@ static vm_fault_t guest_memory_fault(struct vm_fault *vmf)
 	}
 	if (unlikely(spare))
 		guest_memory_discard_folio(inode, spare);
+
+	/* Last: without the mmap_lock the inode may go away. */
+	if (r == VM_FAULT_NOPAGE && !(vmf->vma->vm_flags & VM_PFNMAP))
+		return guest_memory_fault_again(vmf);
 
 	return r;
 }

@@ -163,6 +163,17 @@ static struct kvm_gmem_bind_iter kvm_gmem_bracket(struct guest_memory_user *user
 	return iter;
 }
 
+/* The slot of @bind, or NULL if it is not visible.  The caller holds kvm->srcu. */
+static struct kvm_memory_slot *kvm_gmem_bound_slot(struct kvm_gmem_binding *bind)
+{
+	struct kvm_memory_slot *slot;
+
+	slot = id_to_memslot(__kvm_memslots(bind->kvm, bind->as_id), bind->id);
+
+	/* The slot with this id is not necessarily the bound one (yet). */
+	return slot && slot->gmem == bind ? slot : NULL;
+}
+
 /* Zap what shows pages [start, end) of the file. */
 static void kvm_gmem_zap_bind(struct kvm *kvm, struct kvm_gmem_binding *bind,
 			      pgoff_t start, pgoff_t end)
@@ -181,9 +192,8 @@ static void kvm_gmem_zap_bind(struct kvm *kvm, struct kvm_gmem_binding *bind,
 	trace_kvm_gmem_invalidate(bind->as_id, bind->id, first, last);
 
 	idx = srcu_read_lock(&kvm->srcu);
-	slot = id_to_memslot(__kvm_memslots(kvm, bind->as_id), bind->id);
-	/* The slot with this id is not necessarily the bound one (yet). */
-	if (slot && slot->gmem == bind)
+	slot = kvm_gmem_bound_slot(bind);
+	if (slot)
 		kvm_gmem_zap(kvm, slot, first, last, false);
 	srcu_read_unlock(&kvm->srcu, idx);
 
@@ -229,9 +239,8 @@ static void kvm_gmem_promote(struct guest_memory_user *user, pgoff_t start,
 
 	while (kvm_gmem_next_bind(&iter)) {
 		idx = srcu_read_lock(&kvm->srcu);
-		slot = id_to_memslot(__kvm_memslots(kvm, iter.bind->as_id),
-				     iter.bind->id);
-		if (slot && slot->gmem == iter.bind)
+		slot = kvm_gmem_bound_slot(iter.bind);
+		if (slot)
 			kvm_arch_gmem_promote(kvm, slot, iter.gfn_start,
 					      iter.gfn_end);
 		srcu_read_unlock(&kvm->srcu, idx);

@@ -221,7 +221,6 @@ int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags)
 	view->user.ops = &kvm_gmem_user_ops;
 	view->bindings = RB_ROOT_CACHED;
 	view->kvm = kvm;
-	view->huge = properties & GUEST_MEMORY_HUGE;
 
 	file = guest_memory_create_file("[kvm-gmem]", size, properties,
 					&kvm_gmem_fops, &view->user);
@@ -232,6 +231,8 @@ int kvm_gmem_create(struct kvm *kvm, u64 size, u64 flags)
 
 	/* kvm_gmem_release() drops it. */
 	kvm_get_kvm(kvm);
+	/* As far as the memory half agreed. */
+	view->huge = guest_memory_flags(file_inode(file)) & GUEST_MEMORY_HUGE;
 	file->private_data = view;
 
 	trace_kvm_gmem_create(file_inode(file)->i_ino, size, flags);

@@ -116,9 +116,9 @@ static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,
 }
 
 /*
- * Map the page at fault->gfn, or the block around it, in stage 2, with page tables from the vCPU's
- * memory cache.  Called by a process of kvm->mm with vcpu->mutex and kvm->srcu
- * held; may sleep.
+ * Map the page at fault->gfn, or the block around it, in stage 2, with page
+ * tables from the vCPU's memory cache.  Called by a process of kvm->mm with
+ * vcpu->mutex and kvm->srcu held; may sleep.
  *
  * Returns 0 if the page is mapped or the access is to be retried; -EFAULT,
  * -EHWPOISON or -ENOMEM.

@@ -289,9 +289,6 @@ static const char *test_fallocate_part(void)
 /* The rest of a file that is not a multiple of 2 MiB has single pages. */
 static const char *test_tail(void)
 {
-	start_private_at(page_size);
-	stop_vm(fd);
-
 	start_vm(true);
 	fd = vm_create_guest_memfd(vm, size - page_size, 0);
 	mem = aligned_anonymous();
