@@ -258,6 +258,8 @@ bool kvm_gmem_wait_invalidated(struct kvm *kvm, unsigned long *seq);
 
 /* mem_attributes.c */
 bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages);
+bool kvm_gmem_was_uniform(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			  gfn_t start, gfn_t end);
 void kvm_gmem_init_vm(struct kvm *kvm, bool private);
 void kvm_gmem_destroy_vm(struct kvm *kvm);
 

@@ -225,7 +225,7 @@ static struct folio *guest_memory_alloc_huge(struct inode *inode, pgoff_t start,
 }
 
 /* The touched page last, so that it is in the cache. */
-static void guest_memory_clear_huge(struct folio *folio, pgoff_t index)
+void guest_memory_clear_huge(struct folio *folio, pgoff_t index)
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	clear_huge_page(&folio->page, index << PAGE_SHIFT,

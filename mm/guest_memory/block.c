@@ -203,15 +203,16 @@ static noinline int guest_memory_hold_page(struct inode *inode, pgoff_t index,
 	return r;
 }
 
-int guest_memory_get_pfn(struct inode *inode, pgoff_t index,
-			 enum guest_memory_reason reason, unsigned long *pfn,
-			 unsigned int *order)
+/* guest_memory_get_pfn() for a file that may have blocks of 2 MiB. */
+static noinline int guest_memory_get_huge_pfn(struct inode *inode, pgoff_t index,
+					      enum guest_memory_reason reason,
+					      unsigned long *pfn,
+					      unsigned int *order)
 {
 	int r;
 
-	*order = 0;
 	r = guest_memory_get_page(inode, index, reason, pfn);
-	if (r || !guest_memory_may_be_huge(inode))
+	if (r)
 		return r;
 
 	if (reason == GUEST_MEMORY_HOLD)
@@ -219,6 +220,18 @@ int guest_memory_get_pfn(struct inode *inode, pgoff_t index,
 
 	*order = guest_memory_pfn_order(inode, index, *pfn);
 	return 0;
+}
+
+int guest_memory_get_pfn(struct inode *inode, pgoff_t index,
+			 enum guest_memory_reason reason, unsigned long *pfn,
+			 unsigned int *order)
+{
+	*order = 0;
+	if (guest_memory_may_be_huge(inode))
+		return guest_memory_get_huge_pfn(inode, index, reason, pfn,
+						 order);
+
+	return guest_memory_get_page(inode, index, GUEST_MEMORY_ACCESS, pfn);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_get_pfn, GUEST_MEMORY);
 

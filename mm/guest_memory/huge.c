@@ -96,7 +96,8 @@ unsigned int guest_memory_pfn_order(struct inode *inode, pgoff_t index,
 			pfn ? GUEST_MEMORY_BLOCK_ORDER : 0;
 }
 
-static bool guest_memory_folio_good(struct folio *folio)
+/* No page of the large @folio is known to have a memory error. */
+bool guest_memory_folio_good(struct folio *folio)
 {
 	unsigned long i;
 

@@ -192,6 +192,7 @@ static inline bool guest_memory_may_be_huge(const struct inode *inode)
 bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
 			     enum guest_memory_reason reason);
 bool guest_memory_has_room(int nid);
+void guest_memory_clear_huge(struct folio *folio, pgoff_t index);
 void guest_memory_init_alloc(void);
 
 ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
@@ -207,6 +208,7 @@ static inline bool guest_memory_add_huge(struct inode *inode, pgoff_t index,
 
 /* huge.c */
 bool guest_memory_uniform(struct inode *inode, pgoff_t index, bool *private);
+bool guest_memory_folio_good(struct folio *folio);
 int guest_memory_split(struct page *page);
 bool guest_memory_split_held(struct inode *inode, struct page *page);
 unsigned int guest_memory_pfn_order(struct inode *inode, pgoff_t index,

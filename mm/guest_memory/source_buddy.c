@@ -85,6 +85,11 @@ static bool guest_memory_zero_folio(struct folio *folio)
 	if (likely(nr == 1))
 		return guest_memory_zero_page(&folio->page);
 
+	if (!want_init_on_free() && guest_memory_folio_good(folio)) {
+		guest_memory_clear_huge(folio, 0);
+		return true;
+	}
+
 	for (i = 0; i < nr; i++) {
 		if (!guest_memory_zero_page(folio_page(folio, i)))
 			good = false;

@@ -105,6 +105,11 @@ void guest_memory_promote(struct inode *inode, pgoff_t start, pgoff_t end)
 	start = round_down(start, GUEST_MEMORY_BLOCK_PAGES);
 	end = min(round_up(end, GUEST_MEMORY_BLOCK_PAGES),
 		  guest_memory_nr_pages(inode));
+	/* Often it is one block whose pages still differ in their state. */
+	if (end - start <= GUEST_MEMORY_BLOCK_PAGES &&
+	    !guest_memory_max_order(inode, start))
+		return;
+
 	list_for_each_entry(user, &gi->users, node)
 		user->ops->promote(user, start, end);
 }

@@ -266,9 +266,8 @@ static void kvm_gmem_account(struct guest_memory_user *user, long nr,
 {
 	struct kvm_vm_stat_generic *stat = &to_view(user)->kvm->stat.generic;
 
-	if (nr)
-		atomic64_add(nr, &stat->gmem_pages);
-	if (nr_whole)
+	atomic64_add(nr, &stat->gmem_pages);
+	if (unlikely(nr_whole))
 		atomic64_add(nr_whole, &stat->gmem_2m);
 }
 

@@ -51,6 +51,27 @@ bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
 	return last >= gfn + npages - 1;
 }
 
+/*
+ * The same for gfns [start, end) of @slot, at the beginning of a change that has
+ * been announced, but not made: false if no mapping covers all of them.
+ */
+bool kvm_gmem_was_uniform(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			  gfn_t start, gfn_t end)
+{
+	struct kvm_gmem_binding *bind = slot->gmem;
+	unsigned long first, last;
+
+	if (bind->gmem_only) {
+		guest_memory_find_state(bind->inode, start - bind->base_gfn +
+						     bind->node.start, &last);
+		return last - bind->node.start >= end - 1 - bind->base_gfn;
+	}
+
+	guest_memory_ranges_find(&kvm->private_gfns, start, &first, &last);
+
+	return last >= end - 1;
+}
+
 /* True if all of [start, end) is in the set (@private), or none of it. */
 static bool kvm_gfns_have_state(struct kvm *kvm, gfn_t start, gfn_t end,
 				bool private)

@@ -53,14 +53,19 @@ int __kvm_gmem_max_mapping_level(struct kvm *kvm,
 	return max_level;
 }
 
-/* Split the huge page around @gfn, if it lies inside @slot. */
+/*
+ * Split the huge page around @gfn, if it lies inside @slot and there may be one:
+ * usually a block that is converted page by page has two states already.
+ */
 static void kvm_gmem_split_page(struct kvm *kvm,
 				const struct kvm_memory_slot *slot, gfn_t gfn)
 {
 	gfn_t start = gfn & ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1);
 	gfn_t end = start + KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
 
-	if (start >= slot->base_gfn && end <= slot->base_gfn + slot->npages)
+	if (start >= slot->base_gfn &&
+	    end <= slot->base_gfn + slot->npages &&
+	    kvm_gmem_was_uniform(kvm, slot, start, end))
 		kvm_tdp_mmu_try_split_huge_pages(kvm, slot, start, end,
 						 PG_LEVEL_4K, false);
 }
@@ -129,7 +134,6 @@ static int kvm_gmem_fault_exit(struct kvm_vcpu *vcpu,
 int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	unsigned int order = 0;
-	u8 level;
 	int r;
 
 	if (!fault->slot || !kvm_slot_is_gmem(fault->slot))
@@ -154,8 +158,9 @@ int kvm_gmem_faultin_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	 */
 	fault->map_writable = true;
 	/* Respect other limits, such as the guest's own page size. */
-	level = kvm_gmem_order_to_level(order);
-	fault->max_level = min(fault->max_level, level);
+	fault->max_level = order ? min_t(u8, fault->max_level,
+					 kvm_gmem_order_to_level(order)) :
+				   PG_LEVEL_4K;
 
 	return RET_PF_CONTINUE;
 }
