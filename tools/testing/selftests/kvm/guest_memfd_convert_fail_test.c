@@ -8,6 +8,7 @@
  *
  * Kernel: debug
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -133,6 +134,40 @@ static void check_prefault(int err)
 	ASSERT_OK(prefault());
 }
 
+/* The guest has mapped the memory; as one page, if it is a block. */
+static void prepare_mapped_private(void)
+{
+	ASSERT_OK(prefault());
+	prepare_private();
+	ASSERT_OK(prefault());
+}
+
+static void prepare_mapped_shared(void)
+{
+	prepare_file_shared();
+	ASSERT_OK(prefault());
+}
+
+/* The host touches a block of which it must not have all. */
+static void prepare_host_fault(void)
+{
+	ASSERT_OK(prefault());
+	gmem_make_private(fd, 0, page_size);
+}
+
+/* Hidden memory, of which no block is larger than a page, cannot be populated. */
+static int host_fault(void)
+{
+	return gmem_all_hidden() ? 0 : madvise(mem + page_size, page_size,
+					       MADV_POPULATE_WRITE);
+}
+
+static void check_host_fault(int err)
+{
+	assert_private(1);
+	ASSERT_OK(host_fault());
+}
+
 static int write_file(void)
 {
 	return pwrite(fd, host_mem, 3 * page_size, 100);
@@ -158,6 +193,11 @@ static const struct gmem_operation operations[] = {
 	{ "shared", prepare_shared, make_shared, check_shared, undo_all },
 	{ "file-private", prepare_private, file_make_private, check_file_private, undo_all },
 	{ "file-shared", prepare_file_shared, file_make_shared, check_file_shared, undo_all },
+	{ "file-private-mapped", prepare_mapped_private, file_make_private, check_file_private,
+	  undo_all },
+	{ "file-shared-mapped", prepare_mapped_shared, file_make_shared, check_file_shared,
+	  undo_all },
+	{ "host-fault", prepare_host_fault, host_fault, check_host_fault, undo_all },
 	{ "prefault", NULL, prefault, check_prefault, undo_all },
 	{ "prefault-private", prepare_file_shared, prefault, check_prefault, undo_all },
 	{ "write", NULL, write_file, check_write_file, undo_all },

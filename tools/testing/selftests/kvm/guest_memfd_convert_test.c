@@ -10,6 +10,7 @@
  * Append: kvm-arm.mode=nvhe
  * Processor: neoverse-n1
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -115,7 +116,7 @@ static const char *test_begins_shared(void)
 	assert_guest_sees(vcpu, GPA, size, 2);
 	gmem_fill(mem, size, 3);
 	assert_guest_sees(vcpu, GPA, size, 3);
-	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), (uint64_t)NR_PAGES);
+	ASSERT_EQ(gmem_vm_stat(vm, "gmem_pages"), size / page_size);
 	stop_vm(fd);
 	return NULL;
 }
@@ -348,10 +349,11 @@ static const char *test_slots_come_and_go(void)
 /* States are counted, whether or not pages are allocated. */
 static const char *test_fdinfo(void)
 {
-	int fd = start(GMEM_SHARED), other, i;
+	int fd = start(GMEM_SHARED), other;
+	size_t i;
 
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), 0ul);
-	for (i = 0; i < NR_PAGES; i += 2)
+	for (i = 0; i < size / page_size; i += 2)
 		gmem_make_private(fd, i * page_size, page_size);
 	ASSERT_EQ(gmem_fdinfo(fd, "gmem-private"), size / 2);
 	gmem_make_private(fd, 0, size);

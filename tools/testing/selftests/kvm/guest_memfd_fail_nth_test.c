@@ -7,6 +7,7 @@
  *
  * Kernel: debug
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -17,7 +18,13 @@
 #define NR_PAGES	4
 #include "guest_memfd_fixture.h"
 
+/* For the largest size of the file. */
+#define BITMAP_WORDS	(SZ_2M / MIN_PAGE_SIZE / 64)
+
+#define BLOCKS_SIZE	(2ul * SZ_2M)
+
 static int fd;
+static int blocks_fd;
 static int new_fd = -1;
 static int zero_fd;
 
@@ -78,8 +85,8 @@ static void check_unbind(int err)
 
 static void check_logging_on(int err)
 {
-	uint64_t bitmap;
-	struct kvm_dirty_log log = { .slot = SLOT, .dirty_bitmap = &bitmap };
+	uint64_t bitmap[BITMAP_WORDS];
+	struct kvm_dirty_log log = { .slot = SLOT, .dirty_bitmap = bitmap };
 
 	ASSERT_ERRNO(__vm_ioctl(vm, KVM_GET_DIRTY_LOG, &log), ENOENT);
 	ASSERT_OK(logging_on());
@@ -111,6 +118,27 @@ static void punch_all(void)
 	ASSERT_EQ(gmem_allocated(fd), 0ul);
 }
 
+/* Two blocks of 2 MiB, whose entries need a node. */
+static int allocate_blocks(void)
+{
+	return __gmem_fallocate(blocks_fd, 0, BLOCKS_SIZE);
+}
+
+static void check_allocate_blocks(int err)
+{
+	ASSERT_OK(allocate_blocks());
+}
+
+/* Without memory for an entry, a block is mapped by single pages. */
+static void punch_blocks(void)
+{
+	ASSERT_EQ(gmem_allocated(blocks_fd), BLOCKS_SIZE);
+	TEST_ASSERT(gmem_fdinfo(blocks_fd, "gmem-2m") <= BLOCKS_SIZE, "Too many blocks");
+	gmem_punch(blocks_fd, 0, BLOCKS_SIZE);
+	ASSERT_EQ(gmem_allocated(blocks_fd), 0ul);
+	ASSERT_EQ(gmem_fdinfo(blocks_fd, "gmem-2m"), 0ul);
+}
+
 static void fill_all(void)
 {
 	gmem_fill(mem, size, 1);
@@ -126,6 +154,15 @@ static void check_punch(int err)
 	TEST_ASSERT(gmem_matches(mem, page_size, 1), "Data outside the hole is gone");
 	TEST_ASSERT(gmem_matches(mem, 2 * page_size, 1) ||
 		    gmem_is_zero(mem + page_size, page_size), "Half a page is gone");
+	ASSERT_OK(punch());
+}
+
+/* Without memory to split a block, the hole stays in the file, and reads zero. */
+static void undo_punch(void)
+{
+	TEST_ASSERT(gmem_matches(mem, page_size, 1), "Data outside the hole is gone");
+	TEST_ASSERT(gmem_is_zero(mem + page_size, page_size), "Data in the hole");
+	punch_all();
 }
 
 /* madvise() cannot populate hidden memory, but read() can write to it. */
@@ -173,7 +210,9 @@ static void undo_guest_fault(void)
 
 	ASSERT_EQ(get_ucall(vcpu, &uc), (uint64_t)UCALL_SYNC);
 	ASSERT_EQ(*(uint64_t *)(mem + page_size), 0x1234ul);
-	ASSERT_EQ(gmem_allocated(fd), page_size);
+	/* Single pages if there was no memory for a block. */
+	TEST_ASSERT(gmem_allocated(fd) == page_size ||
+		    gmem_allocated(fd) == size_with(page_size), "Wrong allocation");
 	do_unbind();
 	punch_all();
 }
@@ -184,7 +223,8 @@ static const struct gmem_operation operations[] = {
 	{ "delete", do_bind, unbind, check_unbind, NULL },
 	{ "logging", do_bind, logging_on, check_logging_on, do_unbind },
 	{ "fallocate", NULL, allocate, check_allocate, punch_all },
-	{ "punch", fill_all, punch, check_punch, punch_all },
+	{ "fallocate-blocks", NULL, allocate_blocks, check_allocate_blocks, punch_blocks },
+	{ "punch", fill_all, punch, check_punch, undo_punch },
 	{ "host-fault", NULL, host_fault, check_host_fault, punch_all },
 	{ "guest-fault", prepare_guest_fault, guest_fault, check_guest_fault,
 	  undo_guest_fault },
@@ -198,8 +238,10 @@ int main(int argc, char *argv[])
 
 	start_vm(false);
 	fd = new_memory(GMEM_SHARED);
+	blocks_fd = vm_create_guest_memfd(vm, BLOCKS_SIZE, 0);
 	zero_fd = ASSERT_OK(open("/dev/zero", O_RDONLY));
 	gmem_sweep_all(vm, operations, ARRAY_SIZE(operations));
 	free_memory(fd);
+	close(blocks_fd);
 	return gmem_sweep_end(vm);
 }

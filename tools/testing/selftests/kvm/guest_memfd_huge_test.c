@@ -6,6 +6,9 @@
  * and what remains of a block of which a part is taken away.
  *
  * Machine: -n
+ * Parameters: kvm.nx_huge_pages=force
+ * Parameters: kvm.tdp_mmu=0
+ * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
@@ -23,7 +26,8 @@
 #include "guest_memfd_fixture.h"
 
 #define BLOCK		((size_t)SZ_2M)
-#define PARAM		"/sys/module/kvm/parameters/gmem_huge"
+#define PARAMS		"/sys/module/kvm/parameters/"
+#define PARAM		PARAMS "gmem_huge"
 /* Where the tests touch a block: not at an end of it. */
 #define TOUCHED		(37 * page_size)
 
@@ -35,6 +39,9 @@
 #endif
 
 static int fd;
+
+/* Does KVM map what the guest executes by single pages, and remember that? */
+static bool nx_huge_pages;
 
 static void set_param(const char *val)
 {
@@ -109,17 +116,27 @@ static void assert_no_faults(uint64_t gpa)
 	ASSERT_EQ(faults_on_file(), before);
 }
 
-static const char *test_param(void)
+/* Does the file, a parameter, say @val?  False if there is no such parameter. */
+static bool says(const char *path, const char *val)
 {
-	char val[16] = "";
+	char buf[16] = "";
 	int param;
 
+	param = open(path, O_RDONLY);
+	errno = 0;
+	if (param < 0)
+		return false;
+	ASSERT_OK(read(param, buf, sizeof(buf) - 1));
+	close(param);
+	buf[strcspn(buf, "\n")] = 0;
+	return !strcmp(buf, val);
+}
+
+static const char *test_param(void)
+{
 	ASSERT_EQ(gmem_write_file(PARAM, "sometimes"), EINVAL);
 	ASSERT_EQ(gmem_write_file(PARAM, "always2"), EINVAL);
-	param = ASSERT_OK(open(PARAM, O_RDONLY));
-	ASSERT_OK(read(param, val, sizeof(val) - 1));
-	close(param);
-	TEST_ASSERT(!strcmp(val, "always\n"), "It is '%s'", val);
+	TEST_ASSERT(says(PARAM, "always"), "It is something else");
 
 	/* It applies to files that are made from then on. */
 	start_private();
@@ -353,7 +370,8 @@ static const char *test_punch(void)
 	gmem_punch(fd, 0, BLOCK);
 	gmem_guest_write(vcpu, GPA + TOUCHED, 1);
 	assert_file(BLOCK, BLOCK);
-	assert_mapped(1);
+	/* As for other memory, KVM does not replace its table of single pages then. */
+	assert_mapped(nx_huge_pages ? 0 : 1);
 	return stop();
 }
 
@@ -749,6 +767,33 @@ static const char *test_dirty_log(void)
 	return stop();
 }
 
+/* If need be, KVM maps a block that has code by single pages, for a time. */
+static const char *test_code(void)
+{
+	int tries;
+
+	start_shared(false);
+	gmem_put_code(mem + TOUCHED, 1);
+	gmem_guest_write(vcpu, GPA, 1);
+	assert_mapped(1);
+	assert_guest_calls(vcpu, GPA + TOUCHED, 1);
+	gmem_guest_write(vcpu, GPA, 2);
+	assert_mapped(nx_huge_pages ? 0 : 1);
+	assert_file(BLOCK, BLOCK);
+	if (!nx_huge_pages)
+		return stop();
+
+	ASSERT_EQ(gmem_write_file(PARAMS "nx_huge_pages_recovery_ratio", "1"), 0);
+	ASSERT_EQ(gmem_write_file(PARAMS "nx_huge_pages_recovery_period_ms", "10"), 0);
+	for (tries = 0; tries < 1000 && gmem_vm_stat(vm, "pages_2m") != 1; tries++) {
+		usleep(10000);
+		gmem_guest_write(vcpu, GPA, 3);
+	}
+	assert_mapped(1);
+	assert_guest_calls(vcpu, GPA + TOUCHED, 1);
+	return stop();
+}
+
 static const struct gmem_test tests[] = {
 	GMEM_TEST_PROTECTED(test_param),
 	GMEM_TEST_PROTECTED(test_touch),
@@ -773,6 +818,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_shared_punch),
 	GMEM_TEST(test_punch_pinned),
 	GMEM_TEST(test_dirty_log),
+	GMEM_TEST(test_code),
 	GMEM_TEST_PROTECTED(test_protected_host),
 	GMEM_TEST_PROTECTED(test_convert_in_place),
 	GMEM_TEST_PROTECTED(test_convert_pinned),
@@ -784,6 +830,7 @@ static void init(void)
 	gmem_require();
 	__TEST_REQUIRE(page_size == MIN_PAGE_SIZE, "all blocks are single pages");
 	__TEST_REQUIRE(!gmem_write_file(PARAM, "always"), "cannot write " PARAM);
+	nx_huge_pages = says(PARAMS "nx_huge_pages", "Y");
 }
 
 GMEM_TEST_MAIN(init);

@@ -12,6 +12,7 @@
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

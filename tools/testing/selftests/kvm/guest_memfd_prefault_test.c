@@ -10,6 +10,7 @@
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -109,7 +110,7 @@ static const char *test_errnos(void)
 	ASSERT_OK(__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range));
 	ASSERT_EQ((uint64_t)range.gpa, GPA + page_size);
 	ASSERT_EQ((uint64_t)range.size, 0ul);
-	ASSERT_EQ(gmem_allocated(fd), page_size);
+	ASSERT_EQ(gmem_allocated(fd), size_with(page_size));
 	stop_vm(fd);
 	return NULL;
 }
@@ -126,7 +127,7 @@ static const char *test_partial(void)
 	ASSERT_EQ(gpa, GPA + size);
 	ASSERT_EQ(len, 3 * size + page_size);
 	prefault_fails(gpa, len, ENOENT);
-	ASSERT_EQ(gmem_allocated(fd), size - page_size);
+	ASSERT_EQ(gmem_allocated(fd), size_with(size - page_size));
 
 	/* Prefault again, over pages that are already mapped. */
 	prefault(GPA, size);
@@ -220,7 +221,7 @@ static const char *test_mixed(void)
 	gmem_fill(mem, size, 1);
 	vm_make_private(vm, GPA + page_size, page_size);
 	prefault(GPA, size);
-	ASSERT_EQ(gmem_allocated(fd), page_size);
+	ASSERT_EQ(gmem_allocated(fd), size_with(page_size));
 	warm_up();
 	assert_no_faults(size);
 

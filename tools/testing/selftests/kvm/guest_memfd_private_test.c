@@ -10,6 +10,7 @@
  * Parameters: kvm_amd.npt=0
  * Append: kvm-arm.mode=nvhe
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -362,7 +363,7 @@ static const char *test_attributes_and_slots(void)
 	set_slot(SLOT, GPA, fd, 0, half);
 	set_slot(SLOT + 1, GPA + half, fd, half, half);
 	gmem_guest_fill(vcpu, GPA, size, 1);
-	ASSERT_EQ(gmem_allocated(fd), size - 2 * page_size);
+	ASSERT_EQ(gmem_allocated(fd), size_with(size - 2 * page_size));
 	assert_host_sees(mem, page_size, 1);
 	TEST_ASSERT(gmem_is_zero(mem + page_size, size - 2 * page_size),
 		    "Private data in shared memory");

@@ -5,6 +5,8 @@
  * For every way in which a process can reference a shared page: the reference
  * either prevents the conversion, or gives no access afterwards.  After a
  * successful conversion only the guest can read or write the page.
+ *
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -6,6 +6,7 @@
  * without mapping them, and private pages once, before they are allocated.
  *
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -42,6 +42,12 @@ static inline void init_sizes(void)
 	}
 }
 
+/* How much of the file there is after @len bytes of it were touched. */
+static inline size_t size_with(size_t len)
+{
+	return getenv("GMEM_BLOCK") && len ? size : len;
+}
+
 /* A VM without vCPUs for all tests of the program. */
 static inline void init_barebones(void)
 {

@@ -16,6 +16,7 @@ struct gmem_stress {
 	/* Set by the test: allowed exits, and a callback before KVM_RUN. */
 	bool mmio_allowed;
 	bool faults_allowed;
+	bool errors_allowed;
 	void (*before_run)(struct kvm_vcpu *vcpu);
 
 	/* Duration in seconds; set by the option -t. */

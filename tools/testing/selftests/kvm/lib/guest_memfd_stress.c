@@ -66,6 +66,13 @@ static void handle_exit(struct kvm_vcpu *vcpu)
 		memset(run->mmio.data, 0, sizeof(run->mmio.data));
 }
 
+/* Of KVM_EXIT_MEMORY_FAULT. */
+static bool is_allowed(int err)
+{
+	return (gmem_stress.faults_allowed && err == EFAULT) ||
+	       (gmem_stress.errors_allowed && err == EHWPOISON);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct kvm_vcpu *vcpu = arg;
@@ -80,7 +87,7 @@ static void *vcpu_thread(void *arg)
 		/* Stopped by fail_stalled(), which prints the vCPU's state. */
 		if (errno == EINTR && READ_ONCE(stalled))
 			return NULL;
-		TEST_ASSERT(gmem_stress.faults_allowed && errno == EFAULT &&
+		TEST_ASSERT(is_allowed(errno) &&
 			    vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT,
 			    "KVM_RUN failed, errno %d, exit reason %u", errno,
 			    vcpu->run->exit_reason);

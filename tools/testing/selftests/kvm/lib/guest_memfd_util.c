@@ -433,11 +433,6 @@ uint64_t gmem_guest_do(struct kvm_vcpu *vcpu, enum gmem_guest_op op,
 	return gmem_guest_finish(vcpu);
 }
 
-void gmem_guest_map(struct kvm_vm *vm, uint64_t gpa, size_t len)
-{
-	virt_map(vm, gpa, gpa, DIV_ROUND_UP(len, vm->page_size));
-}
-
 void assert_guest_sees(struct kvm_vcpu *vcpu, uint64_t addr, size_t len, uint64_t seed)
 {
 	TEST_ASSERT(gmem_guest_do(vcpu, GMEM_GUEST_CHECK, addr, len, seed),

@@ -92,3 +92,8 @@ uint64_t gmem_guest_call(void *code)
 		     : : "r" (code) : "memory");
 	return ((uint64_t (*)(void))code)();
 }
+
+void gmem_guest_map(struct kvm_vm *vm, uint64_t gpa, size_t len)
+{
+	virt_map(vm, gpa, gpa, DIV_ROUND_UP(len, vm->page_size));
+}

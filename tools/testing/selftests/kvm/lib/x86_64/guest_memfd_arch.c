@@ -129,3 +129,19 @@ uint64_t gmem_guest_call(void *code)
 {
 	return ((uint64_t (*)(void))code)();
 }
+
+/*
+ * Without nested paging, the host's huge pages reach the guest only where the guest
+ * uses huge pages as well.
+ */
+void gmem_guest_map(struct kvm_vm *vm, uint64_t gpa, size_t len)
+{
+	uint64_t off;
+
+	if (gpa % PG_SIZE_2M || len % PG_SIZE_2M) {
+		virt_map(vm, gpa, gpa, DIV_ROUND_UP(len, vm->page_size));
+		return;
+	}
+	for (off = 0; off < len; off += PG_SIZE_2M)
+		__virt_pg_map(vm, gpa + off, gpa + off, PG_LEVEL_2M);
+}
