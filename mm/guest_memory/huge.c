@@ -96,11 +96,26 @@ unsigned int guest_memory_pfn_order(struct inode *inode, pgoff_t index,
 			pfn ? GUEST_MEMORY_BLOCK_ORDER : 0;
 }
 
-/* No page of the large @folio is known to have a memory error. */
-bool guest_memory_folio_good(struct folio *folio)
+/* A page of the large @folio has a memory error. */
+bool guest_memory_folio_has_poison(struct folio *folio)
 {
+	struct page *page = &folio->page;
 	unsigned long i;
 
+	/* Memory failure marks the page first, then the folio. */
+	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++)
+		if (PageHWPoison(page + i))
+			return true;
+
+	return folio_test_has_hwpoisoned(folio);
+}
+
+/*
+ * The same, the other way round and quickly: an error of which memory failure does not
+ * know everything yet may be missed.
+ */
+bool guest_memory_folio_good(struct folio *folio)
+{
 	if (folio_test_has_hwpoisoned(folio))
 		return false;
 
@@ -109,12 +124,7 @@ bool guest_memory_folio_good(struct folio *folio)
 	    !atomic_long_read(&num_poisoned_pages))
 		return true;
 
-	/* Memory failure marks the page first, then the folio. */
-	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++)
-		if (PageHWPoison(folio_page(folio, i)))
-			return false;
-
-	return true;
+	return !guest_memory_folio_has_poison(folio);
 }
 
 /*

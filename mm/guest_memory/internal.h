@@ -208,6 +208,7 @@ static inline bool guest_memory_add_huge(struct inode *inode, pgoff_t index,
 
 /* huge.c */
 bool guest_memory_uniform(struct inode *inode, pgoff_t index, bool *private);
+bool guest_memory_folio_has_poison(struct folio *folio);
 bool guest_memory_folio_good(struct folio *folio);
 int guest_memory_split(struct page *page);
 bool guest_memory_split_held(struct inode *inode, struct page *page);

@@ -85,9 +85,10 @@ static bool guest_memory_zero_folio(struct folio *folio)
 	if (likely(nr == 1))
 		return guest_memory_zero_page(&folio->page);
 
-	if (!want_init_on_free() && guest_memory_folio_good(folio)) {
+	if (!want_init_on_free() && !guest_memory_folio_has_poison(folio)) {
 		guest_memory_clear_huge(folio, 0);
-		return true;
+		/* An error while that was going on. */
+		return guest_memory_folio_good(folio);
 	}
 
 	for (i = 0; i < nr; i++) {

@@ -52,8 +52,8 @@ bool kvm_gmem_uniform(struct kvm *kvm, gfn_t gfn, gfn_t npages)
 }
 
 /*
- * The same for gfns [start, end) of @slot, at the beginning of a change that has
- * been announced, but not made: false if no mapping covers all of them.
+ * The same for gfns [start, end) of @slot that are about to be zapped, whether or not
+ * the change of a state has been announced: false if no mapping covers all of them.
  */
 bool kvm_gmem_was_uniform(struct kvm *kvm, const struct kvm_memory_slot *slot,
 			  gfn_t start, gfn_t end)

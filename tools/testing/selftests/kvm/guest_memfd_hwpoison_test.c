@@ -224,6 +224,8 @@ static const char *test_poison_dual_backed(void)
 	fd = start_vm_with_slot(true, 0);
 	gmem_fill(mem, size, 1);
 	vm_make_private(vm, GPA, size);
+	/* The first touch of a block may be the only fault. */
+	gmem_guest_write(vcpu, GPA + page_size, 2);
 	gmem_guest_fill(vcpu, GPA, size, 2);
 	gmem_corrupt(gmem_traced_pfn(GPA + page_size));
 
