@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KVM software-protected guests
+ *
+ * The memory of such a guest is private: KVM maps it for the guest, and no process
+ * of the host can access it.  The guest shares what devices and KVM need, by the
+ * hypercall KVM_HC_MAP_GPA_RANGE, and nothing else:
+ *
+ * - the bounce buffers (swiotlb), through which all streaming DMA goes, and coherent
+ *   DMA memory, with set_memory_decrypted();
+ * - what KVM writes for the guest: the PV clock, stolen time, PV EOI and the reason of
+ *   an async page fault, in sections of their own.
+ *
+ * Invariants:
+ *
+ * - A page is shared with all of its content.  Whoever shares memory does so before
+ *   something is written there that the host must not see.
+ * - All RAM is private when the kernel starts, whatever was shared before: by the
+ *   firmware, or by a kernel that crashed.  An orderly reboot or kexec leaves it so.
+ * - Memory that could not be made private again is not used for anything else.  That
+ *   is up to the callers of set_memory_encrypted().
+ * - The host may refuse any request, or say that it tried but that the page is in use
+ *   (EAGAIN).  It cannot be made to comply.  A request is made again a bounded number
+ *   of times, and what could not be shared is not used for DMA.
+ *
+ * The host is trusted with none of the data, but it runs the guest: it can stop it,
+ * or hold back answers.
+ */
+#define pr_fmt(fmt) "kvm-sw-protected: " fmt
+
+#include <linux/cc_platform.h>
+#include <linux/delay.h>
+#include <linux/init.h>
+#include <linux/kvm_para.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/reboot.h>
+#include <linux/sizes.h>
+#include <linux/suspend.h>
+#include <linux/swiotlb.h>
+#include <linux/virtio_anchor.h>
+#include <linux/vmalloc.h>
+
+#include <asm/coco.h>
+#include <asm/e820/api.h>
+#include <asm/kvm_para.h>
+#include <asm/kvm_sw_protected.h>
+#include <asm/mem_encrypt.h>
+#include <asm/reboot.h>
+#include <asm/sections.h>
+#include <asm/x86_init.h>
+
+/* How often a request is made again that the host could not fulfil, 0.1 ms apart. */
+#define KVM_SWP_TRIES		1000
+/* The bounce buffers: a part of the memory between these sizes. */
+#define KVM_SWP_BOUNCE_PERCENT	6
+#define KVM_SWP_BOUNCE_MIN	SZ_16M
+#define KVM_SWP_BOUNCE_MAX	SZ_1G
+
+/* kvm_sw_protected=1: the host does not tell, but it is so; =0: it is not. */
+static int kvm_swp_option __initdata = -1;
+
+static void (*kvm_swp_next_shutdown)(void);
+
+static int __init kvm_swp_parse(char *arg)
+{
+	bool on;
+
+	if (!arg || kstrtobool(arg, &on))
+		return -EINVAL;
+
+	kvm_swp_option = on;
+	return 0;
+}
+early_param("kvm_sw_protected", kvm_swp_parse);
+
+/*
+ * Ask the host to make @nr pages from @pa on private or shared.  The host may do so in
+ * parts, but answers for all of it.
+ *
+ * Before alternatives are patched, kvm_hypercall3() is VMCALL, which KVM on AMD would
+ * have to rewrite in the guest's memory.
+ */
+static int kvm_swp_map(phys_addr_t pa, unsigned long nr, bool private)
+{
+	unsigned long attrs = KVM_MAP_GPA_RANGE_ENC_STAT(private) |
+			      KVM_MAP_GPA_RANGE_PAGE_SZ_4K;
+	int tries;
+	long r;
+
+	for (tries = 0; tries < KVM_SWP_TRIES; tries++) {
+		if (boot_cpu_has(X86_FEATURE_VMMCALL))
+			r = kvm_sev_hypercall3(KVM_HC_MAP_GPA_RANGE, pa, nr,
+					       attrs);
+		else
+			r = kvm_hypercall3(KVM_HC_MAP_GPA_RANGE, pa, nr, attrs);
+		if (r != -EAGAIN)
+			break;
+
+		udelay(100);
+	}
+	if (r)
+		pr_warn_ratelimited("the host refuses to make %lu pages at %pa %s: %ld\n",
+				    nr, &pa, private ? "private" : "shared", r);
+
+	return r ? -EIO : 0;
+}
+
+/* The physically contiguous pages that begin at @vaddr, at most @nr. */
+static unsigned long kvm_swp_contiguous(unsigned long vaddr, unsigned long nr,
+					phys_addr_t *pa)
+{
+	unsigned long i;
+
+	if (!is_vmalloc_addr((void *)vaddr)) {
+		*pa = __pa(vaddr);
+		return nr;
+	}
+
+	*pa = PFN_PHYS(vmalloc_to_pfn((void *)vaddr));
+	for (i = 1; i < nr; i++)
+		if (vmalloc_to_pfn((void *)(vaddr + i * PAGE_SIZE)) !=
+		    PHYS_PFN(*pa) + i)
+			break;
+
+	return i;
+}
+
+/* Make pages from @vaddr on private or shared; returns how many it were. */
+static unsigned long kvm_swp_convert(unsigned long vaddr, unsigned long nr,
+				     bool private)
+{
+	unsigned long done, n;
+	phys_addr_t pa;
+
+	for (done = 0; done < nr; done += n) {
+		n = kvm_swp_contiguous(vaddr + done * PAGE_SIZE, nr - done, &pa);
+		if (kvm_swp_map(pa, n, private))
+			break;
+	}
+
+	return done;
+}
+
+/* For set_memory_encrypted() and set_memory_decrypted(). */
+static bool kvm_swp_status_change(unsigned long vaddr, int npages, bool enc)
+{
+	unsigned long done = kvm_swp_convert(vaddr, npages, enc);
+
+	if (done == npages)
+		return true;
+
+	/* A caller that could not share memory may use it as before. */
+	if (!enc && kvm_swp_convert(vaddr, done, true) != done)
+		panic("memory that is shared with the host cannot be told from other memory");
+
+	return false;
+}
+
+/*
+ * Share what KVM writes, before it is told where that is.  @ptr is in a section for
+ * such data, so that nothing else is shared.  Returns false if this is not a protected
+ * guest.
+ */
+bool __init kvm_sw_protected_share(void *ptr, size_t size)
+{
+	static phys_addr_t last_start, last_end;
+	phys_addr_t start, end;
+
+	if (cc_vendor != CC_VENDOR_KVM)
+		return false;
+
+	start = round_down(slow_virt_to_phys(ptr), PAGE_SIZE);
+	end = round_up(slow_virt_to_phys(ptr) + size, PAGE_SIZE);
+	/* Usually the data of a CPU is on one page. */
+	if (start >= last_start && end <= last_end)
+		return true;
+
+	last_start = start;
+	last_end = end;
+	kvm_swp_map(start, PHYS_PFN(end - start), false);
+
+	return true;
+}
+
+/* Nothing of the RAM is shared any more.  Returns false if the host refuses. */
+static bool kvm_swp_make_all_private(void)
+{
+	int i;
+
+	for (i = 0; i < e820_table->nr_entries; i++) {
+		struct e820_entry *entry = &e820_table->entries[i];
+		u64 start = round_up(entry->addr, PAGE_SIZE);
+		u64 end = round_down(entry->addr + entry->size, PAGE_SIZE);
+
+		if (entry->type != E820_TYPE_RAM || start >= end)
+			continue;
+
+		if (kvm_swp_map(start, PHYS_PFN(end - start), true))
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * For reboot and kexec: devices and other CPUs are stopped, and KVM was told to write
+ * nothing any more.
+ */
+static void kvm_swp_shutdown(void)
+{
+	kvm_swp_next_shutdown();
+	kvm_swp_make_all_private();
+}
+
+/* The image would have the memory in clear, on a disk of the host. */
+static int kvm_swp_pm_event(struct notifier_block *nb, unsigned long event,
+			    void *unused)
+{
+	if (event != PM_HIBERNATION_PREPARE && event != PM_RESTORE_PREPARE)
+		return NOTIFY_DONE;
+
+	pr_err("hibernation is not possible\n");
+	return notifier_from_errno(-EPERM);
+}
+
+static struct notifier_block kvm_swp_pm_notifier = {
+	.notifier_call = kvm_swp_pm_event,
+};
+
+static int __init kvm_swp_late_init(void)
+{
+	return cc_vendor == CC_VENDOR_KVM ?
+	       register_pm_notifier(&kvm_swp_pm_notifier) : 0;
+}
+late_initcall(kvm_swp_late_init);
+
+static void __init kvm_swp_size_bounce_buffers(void)
+{
+	u64 ram = 0;
+	int i;
+
+	for (i = 0; i < e820_table->nr_entries; i++)
+		if (e820_table->entries[i].type == E820_TYPE_RAM)
+			ram += e820_table->entries[i].size;
+
+	swiotlb_adjust_size(clamp_val(ram / 100 * KVM_SWP_BOUNCE_PERCENT,
+				      KVM_SWP_BOUNCE_MIN, KVM_SWP_BOUNCE_MAX));
+}
+
+/*
+ * The hint alone could be another hypervisor's.  One that answers the hypercall, for
+ * all of the memory, is meant.
+ */
+static bool __init kvm_swp_detect(void)
+{
+	bool hint = kvm_para_has_hint(KVM_HINTS_SW_PROTECTED);
+
+	if (kvm_swp_option == 0 || (kvm_swp_option < 0 && !hint))
+		return false;
+
+	if (!kvm_para_has_feature(KVM_FEATURE_HC_MAP_GPA_RANGE)) {
+		pr_err("the host does not convert memory: no device will work\n");
+		return false;
+	}
+
+	return kvm_swp_make_all_private();
+}
+
+#ifndef CONFIG_AMD_MEM_ENCRYPT
+/* The rest of the huge page that the linker script gives to this section. */
+void __init mem_encrypt_free_decrypted_mem(void)
+{
+	free_init_pages("unused decrypted",
+			(unsigned long)__start_bss_decrypted_unused,
+			(unsigned long)__end_bss_decrypted);
+}
+#endif
+
+/* Called when the CPU and the e820 map are known, and before the PV clock is set up. */
+void __init kvm_sw_protected_init(void)
+{
+	if (!kvm_swp_detect())
+		return;
+
+	cc_vendor = CC_VENDOR_KVM;
+	x86_platform.guest.enc_status_change_finish = kvm_swp_status_change;
+	kvm_swp_next_shutdown = machine_ops.shutdown;
+	machine_ops.shutdown = kvm_swp_shutdown;
+	virtio_set_mem_acc_cb(virtio_require_restricted_mem_acc);
+	kvm_swp_size_bounce_buffers();
+	kvm_sw_protected_share(__start_bss_decrypted,
+			       __start_bss_decrypted_unused -
+			       __start_bss_decrypted);
+	pr_info("the memory is private\n");
+}
