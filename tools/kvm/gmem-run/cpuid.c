@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Advertise KVM_HC_MAP_GPA_RANGE to the guest. KVM does not report the feature
- * as supported, because user space handles the hypercall, and a VMM that does
- * not know about it does not set it either.
+ * Tell the guest that its memory is private, and advertise KVM_HC_MAP_GPA_RANGE.
+ * KVM does not report the feature as supported, because user space handles the
+ * hypercall, and a VMM that does not know about it does not set it either.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,6 +18,10 @@
 
 #ifndef KVM_FEATURE_HC_MAP_GPA_RANGE
 #define KVM_FEATURE_HC_MAP_GPA_RANGE	16
+#endif
+
+#ifndef KVM_HINTS_SW_PROTECTED
+#define KVM_HINTS_SW_PROTECTED		31
 #endif
 
 /* KVM's own limit. */
@@ -46,10 +50,12 @@ static void advertise(struct cpuid *cpuid)
 	for (i = 0; i < cpuid->head.nent; i++)
 		if (is_kvm_leaf(&cpuid->entries[i]))
 			features = cpuid->entries[i].function + 1;
-	for (i = 0; features && i < cpuid->head.nent; i++)
-		if (cpuid->entries[i].function == features)
-			cpuid->entries[i].eax |=
-				1U << KVM_FEATURE_HC_MAP_GPA_RANGE;
+	for (i = 0; features && i < cpuid->head.nent; i++) {
+		if (cpuid->entries[i].function != features)
+			continue;
+		cpuid->entries[i].eax |= 1U << KVM_FEATURE_HC_MAP_GPA_RANGE;
+		cpuid->entries[i].edx |= 1U << KVM_HINTS_SW_PROTECTED;
+	}
 }
 
 int gmem_cpuid_set(int fd, unsigned long request, void *arg)

@@ -513,6 +513,7 @@ static void test_cpuid(void)
 	check(!ioctl(vcpu, KVM_SET_CPUID2, &cpuid));
 	have = fake_kvm.cpuid->entries;
 	check(have[0].eax == 1 && have[2].eax == 0x10001 && have[3].eax == 1);
+	check(!have[0].edx && have[2].edx == 1U << 31 && !have[3].edx);
 	check(cpuid.entries[2].eax == 1);
 	/* The leaves of KVM follow those of Hyper-V. */
 	cpuid.entries[1].function += 0x100;
