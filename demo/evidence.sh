@@ -95,6 +95,16 @@ report_system()
 		"$(holds positive "$(l2_says mem_checked_mib)")"
 }
 
+# Report what L2's disk and network carried, as both sides saw it.
+report_devices()
+{
+	evidence "virtio-blk: L2 read the MiB that we wrote" "$(value disk_read)"
+	evidence "virtio-blk: we read the MiB that L2 wrote, and so did L2" \
+		"$(holds [ "$(value disk_written) $(value disk_reread)" = "ok ok" ])"
+	evidence "virtio-net: we received what L2 sent" "$(value net_sent)"
+	evidence "virtio-net: L2 received what we sent" "$(value net_received)"
+}
+
 # finish: end a mode, and fail if evidence is missing.
 finish()
 {
