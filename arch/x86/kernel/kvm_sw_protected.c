@@ -3,8 +3,9 @@
  * KVM software-protected guests
  *
  * The memory of such a guest is private: KVM maps it for the guest, and no process
- * of the host can access it.  The guest shares what devices and KVM need, by the
- * hypercall KVM_HC_MAP_GPA_RANGE, and nothing else:
+ * of the host can access it unless the VMM makes it shared.  The guest asks for that
+ * with the hypercall KVM_HC_MAP_GPA_RANGE, for what devices and KVM need and for
+ * nothing else:
  *
  * - the bounce buffers (swiotlb), through which all streaming DMA goes, and coherent
  *   DMA memory, with set_memory_decrypted();
@@ -13,8 +14,8 @@
  *
  * Invariants:
  *
- * - A page is shared with all of its content.  Whoever shares memory does so before
- *   something is written there that the host must not see.
+ * - A page is shared with its content.  It is zeroed before, as whoever had it last may
+ *   have left something there.
  * - All RAM is private when the kernel starts, whatever was shared before: by the
  *   firmware, or by a kernel that crashed.  An orderly reboot or kexec leaves it so.
  * - Memory that could not be made private again is not used for anything else.  That
@@ -23,16 +24,16 @@
  *   (EAGAIN).  It cannot be made to comply.  A request is made again a bounded number
  *   of times, and what could not be shared is not used for DMA.
  *
- * The host is trusted with none of the data, but it runs the guest: it can stop it,
- * or hold back answers.
+ * The VMM can convert any page without being asked, and say that it did what it did
+ * not: the guest cannot tell.  It can also stop the guest, or hold back answers.
  */
 #define pr_fmt(fmt) "kvm-sw-protected: " fmt
 
 #include <linux/cc_platform.h>
-#include <linux/delay.h>
 #include <linux/init.h>
+#include <linux/kernel.h>
 #include <linux/kvm_para.h>
-#include <linux/memblock.h>
+#include <linux/mem_encrypt.h>
 #include <linux/mm.h>
 #include <linux/reboot.h>
 #include <linux/sizes.h>
@@ -43,15 +44,18 @@
 
 #include <asm/coco.h>
 #include <asm/e820/api.h>
+#include <asm/iommu.h>
 #include <asm/kvm_para.h>
 #include <asm/kvm_sw_protected.h>
-#include <asm/mem_encrypt.h>
 #include <asm/reboot.h>
 #include <asm/sections.h>
 #include <asm/x86_init.h>
 
-/* How often a request is made again that the host could not fulfil, 0.1 ms apart. */
-#define KVM_SWP_TRIES		1000
+/*
+ * How often a request is made again that the host could not fulfil.  The host waits for
+ * tens of milliseconds each time.
+ */
+#define KVM_SWP_TRIES		100
 /* The bounce buffers: a part of the memory between these sizes. */
 #define KVM_SWP_BOUNCE_PERCENT	6
 #define KVM_SWP_BOUNCE_MIN	SZ_16M
@@ -97,13 +101,21 @@ static int kvm_swp_map(phys_addr_t pa, unsigned long nr, bool private)
 		if (r != -EAGAIN)
 			break;
 
-		udelay(100);
+		cpu_relax();
 	}
 	if (r)
 		pr_warn_ratelimited("the host refuses to make %lu pages at %pa %s: %ld\n",
 				    nr, &pa, private ? "private" : "shared", r);
 
 	return r ? -EIO : 0;
+}
+
+/* Device memory, such as that of a VGA, is neither private nor shared. */
+static bool kvm_swp_is_ram(phys_addr_t pa, unsigned long nr)
+{
+	return e820__mapped_any(pa, pa + nr * PAGE_SIZE, E820_TYPE_RAM) ||
+	       e820__mapped_any(pa, pa + nr * PAGE_SIZE,
+				E820_TYPE_RESERVED_KERN);
 }
 
 /* The physically contiguous pages that begin at @vaddr, at most @nr. */
@@ -126,32 +138,38 @@ static unsigned long kvm_swp_contiguous(unsigned long vaddr, unsigned long nr,
 	return i;
 }
 
-/* Make pages from @vaddr on private or shared; returns how many it were. */
-static unsigned long kvm_swp_convert(unsigned long vaddr, unsigned long nr,
-				     bool private)
+/* Make pages from @vaddr on private or shared. */
+static bool kvm_swp_convert(unsigned long vaddr, unsigned long nr, bool private)
 {
 	unsigned long done, n;
 	phys_addr_t pa;
 
 	for (done = 0; done < nr; done += n) {
 		n = kvm_swp_contiguous(vaddr + done * PAGE_SIZE, nr - done, &pa);
+		if (!kvm_swp_is_ram(pa, n))
+			continue;
+
+		if (!private)
+			memset((void *)vaddr + done * PAGE_SIZE, 0,
+			       n * PAGE_SIZE);
 		if (kvm_swp_map(pa, n, private))
-			break;
+			return false;
 	}
 
-	return done;
+	return true;
 }
 
 /* For set_memory_encrypted() and set_memory_decrypted(). */
 static bool kvm_swp_status_change(unsigned long vaddr, int npages, bool enc)
 {
-	unsigned long done = kvm_swp_convert(vaddr, npages, enc);
-
-	if (done == npages)
+	if (kvm_swp_convert(vaddr, npages, enc))
 		return true;
 
-	/* A caller that could not share memory may use it as before. */
-	if (!enc && kvm_swp_convert(vaddr, done, true) != done)
+	/*
+	 * A caller that could not share memory uses it as before, but the host may
+	 * have shared some or all of it.
+	 */
+	if (!enc && !kvm_swp_convert(vaddr, npages, true))
 		panic("memory that is shared with the host cannot be told from other memory");
 
 	return false;
@@ -166,6 +184,7 @@ bool __init kvm_sw_protected_share(void *ptr, size_t size)
 {
 	static phys_addr_t last_start, last_end;
 	phys_addr_t start, end;
+	int r;
 
 	if (cc_vendor != CC_VENDOR_KVM)
 		return false;
@@ -176,41 +195,71 @@ bool __init kvm_sw_protected_share(void *ptr, size_t size)
 	if (start >= last_start && end <= last_end)
 		return true;
 
-	last_start = start;
-	last_end = end;
-	kvm_swp_map(start, PHYS_PFN(end - start), false);
-
-	return true;
-}
-
-/* Nothing of the RAM is shared any more.  Returns false if the host refuses. */
-static bool kvm_swp_make_all_private(void)
-{
-	int i;
-
-	for (i = 0; i < e820_table->nr_entries; i++) {
-		struct e820_entry *entry = &e820_table->entries[i];
-		u64 start = round_up(entry->addr, PAGE_SIZE);
-		u64 end = round_down(entry->addr + entry->size, PAGE_SIZE);
-
-		if (entry->type != E820_TYPE_RAM || start >= end)
-			continue;
-
-		if (kvm_swp_map(start, PHYS_PFN(end - start), true))
-			return false;
+	r = kvm_swp_map(start, PHYS_PFN(end - start), false);
+	/* The clock cannot do without; the other data is only missed. */
+	if (r && ptr == __start_bss_decrypted)
+		panic("the host does not share the page of the clock");
+	if (!r) {
+		last_start = start;
+		last_end = end;
 	}
 
 	return true;
 }
 
+static bool kvm_swp_entry_is_ram(const struct e820_entry *entry)
+{
+	return entry->type == E820_TYPE_RAM ||
+	       entry->type == E820_TYPE_RESERVED_KERN;
+}
+
+/*
+ * Nothing of the RAM is to be shared any more.  Returns in how many requests, and adds
+ * to @failed how many of them the host refused.
+ */
+static unsigned int kvm_swp_make_all_private(unsigned int *failed)
+{
+	unsigned int i, nr = 0;
+	u64 start, end;
+
+	for (i = 0; i < e820_table->nr_entries; i++) {
+		const struct e820_entry *entry = &e820_table->entries[i];
+
+		if (!kvm_swp_entry_is_ram(entry))
+			continue;
+
+		start = entry->addr;
+		end = entry->addr + entry->size;
+		/* What the boot loader left may have split a page. */
+		while (i + 1 < e820_table->nr_entries &&
+		       kvm_swp_entry_is_ram(++entry) && entry->addr == end) {
+			end += entry->size;
+			i++;
+		}
+
+		start = round_up(start, PAGE_SIZE);
+		end = round_down(end, PAGE_SIZE);
+		if (start >= end)
+			continue;
+
+		nr++;
+		*failed += !!kvm_swp_map(start, PHYS_PFN(end - start), true);
+	}
+
+	return nr;
+}
+
 /*
  * For reboot and kexec: devices and other CPUs are stopped, and KVM was told to write
- * nothing any more.
+ * nothing any more.  When the machine is switched off or halted, it was not.
  */
 static void kvm_swp_shutdown(void)
 {
+	unsigned int failed = 0;
+
 	kvm_swp_next_shutdown();
-	kvm_swp_make_all_private();
+	if (system_state == SYSTEM_RESTART)
+		kvm_swp_make_all_private(&failed);
 }
 
 /* The image would have the memory in clear, on a disk of the host. */
@@ -249,22 +298,30 @@ static void __init kvm_swp_size_bounce_buffers(void)
 }
 
 /*
- * The hint alone could be another hypervisor's.  One that answers the hypercall, for
- * all of the memory, is meant.
+ * The hint alone could be another hypervisor's.  One that answers the hypercall is
+ * meant.  If the processor encrypts the memory, the host must not talk the guest out of
+ * that.
  */
 static bool __init kvm_swp_detect(void)
 {
 	bool hint = kvm_para_has_hint(KVM_HINTS_SW_PROTECTED);
+	unsigned int nr = 0, failed = 0;
 
-	if (kvm_swp_option == 0 || (kvm_swp_option < 0 && !hint))
+	if (cc_vendor != CC_VENDOR_NONE || kvm_swp_option == 0 ||
+	    (kvm_swp_option < 0 && !hint))
 		return false;
 
-	if (!kvm_para_has_feature(KVM_FEATURE_HC_MAP_GPA_RANGE)) {
-		pr_err("the host does not convert memory: no device will work\n");
-		return false;
-	}
+	if (kvm_para_has_feature(KVM_FEATURE_HC_MAP_GPA_RANGE))
+		nr = kvm_swp_make_all_private(&failed);
+	if (nr && !failed)
+		return true;
 
-	return kvm_swp_make_all_private();
+	/* No secret yet, but there would be. */
+	if (kvm_swp_option > 0 || failed < nr)
+		panic("the host does not make the memory private");
+
+	pr_err("the host does not convert memory: no device will work\n");
+	return false;
 }
 
 #ifndef CONFIG_AMD_MEM_ENCRYPT
@@ -288,6 +345,8 @@ void __init kvm_sw_protected_init(void)
 	kvm_swp_next_shutdown = machine_ops.shutdown;
 	machine_ops.shutdown = kvm_swp_shutdown;
 	virtio_set_mem_acc_cb(virtio_require_restricted_mem_acc);
+	/* Its tables and what it translates would be private. */
+	no_iommu = 1;
 	kvm_swp_size_bounce_buffers();
 	kvm_sw_protected_share(__start_bss_decrypted,
 			       __start_bss_decrypted_unused -
