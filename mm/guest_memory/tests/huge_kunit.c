@@ -46,10 +46,10 @@ static void user_promote(struct guest_memory_user *user, pgoff_t start, pgoff_t 
 {
 }
 
-static void user_account(struct guest_memory_user *user, long nr, long whole)
+static void user_account(struct guest_memory_user *user, long nr, long blocks)
 {
 	nr_pages += nr;
-	nr_whole += whole;
+	nr_whole += blocks;
 }
 
 static const struct guest_memory_user_ops user_ops = {
