@@ -31,6 +31,7 @@
 
 #include <linux/cc_platform.h>
 #include <linux/init.h>
+#include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/kvm_para.h>
 #include <linux/mem_encrypt.h>
@@ -110,14 +111,6 @@ static int kvm_swp_map(phys_addr_t pa, unsigned long nr, bool private)
 	return r ? -EIO : 0;
 }
 
-/* Device memory, such as that of a VGA, is neither private nor shared. */
-static bool kvm_swp_is_ram(phys_addr_t pa, unsigned long nr)
-{
-	return e820__mapped_any(pa, pa + nr * PAGE_SIZE, E820_TYPE_RAM) ||
-	       e820__mapped_any(pa, pa + nr * PAGE_SIZE,
-				E820_TYPE_RESERVED_KERN);
-}
-
 /* The physically contiguous pages that begin at @vaddr, at most @nr. */
 static unsigned long kvm_swp_contiguous(unsigned long vaddr, unsigned long nr,
 					phys_addr_t *pa)
@@ -146,7 +139,12 @@ static bool kvm_swp_convert(unsigned long vaddr, unsigned long nr, bool private)
 
 	for (done = 0; done < nr; done += n) {
 		n = kvm_swp_contiguous(vaddr + done * PAGE_SIZE, nr - done, &pa);
-		if (!kvm_swp_is_ram(pa, n))
+		/*
+		 * Device memory, such as that of a VGA, is neither private nor
+		 * shared.  Memory that was added later is RAM, but not in the e820
+		 * map.
+		 */
+		if (!page_is_ram(PHYS_PFN(pa)))
 			continue;
 
 		if (!private)

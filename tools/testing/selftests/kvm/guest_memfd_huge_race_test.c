@@ -41,12 +41,6 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif
-#ifndef MADV_HWPOISON
-#define MADV_HWPOISON	100
-#endif
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE	101
-#endif
 
 typedef void (*step_fn)(unsigned int *seed);
 

@@ -24,13 +24,6 @@
 #define NR_PAGES	4
 #include "guest_memfd_fixture.h"
 
-#ifndef MADV_HWPOISON
-#define MADV_HWPOISON		100
-#endif
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE	101
-#endif
-
 static int fd;
 
 /* The pfn of page 1 before it was poisoned. */

@@ -72,6 +72,14 @@ void gmem_guest_clock(uint64_t gpa);
 void gmem_put_code(void *where, uint32_t val);
 uint64_t gmem_guest_call(void *code);
 
+/* Older headers lack them. */
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON		100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
 /* The errno of unknown VM ioctls. */
 #ifdef __aarch64__
 #define GMEM_ENOTTY_VM		EINVAL
