@@ -60,16 +60,15 @@ int gmem_convert_file(struct gmem_file *file)
 static int convert_piece(const struct piece *piece, bool private)
 {
 	struct gmem_file *file = piece->file;
-	u64 page = piece->offset / gmem_page_size;
-	u64 end = page + piece->size / gmem_page_size;
 	u64 unused;
 	int ret = gmem_state_prepare(file);
 
 	if (!ret)
 		ret = set_attributes(file, piece->offset, piece->size, private,
 				     &unused);
-	for (; !ret && page < end; page++)
-		gmem_state_set(file, page, private);
+	if (!ret)
+		gmem_state_set(file, piece->offset,
+			       piece->offset + piece->size, private);
 	return ret;
 }
 
@@ -135,14 +134,11 @@ bool gmem_convert_differs(struct gmem_vm *vm, u64 gpa, u64 size, bool private)
 	if (!is_aligned(gpa, size))
 		return false;
 	for (at = gpa; at < gpa + size; at += piece.size) {
-		u64 page, end;
-
 		if (!find_piece(vm, at, gpa + size - at, &piece))
 			return false;
-		page = piece.offset / gmem_page_size;
-		end = page + piece.size / gmem_page_size;
-		for (; !differs && page < end; page++)
-			differs = gmem_state_private(piece.file, page) != private;
+		differs |= gmem_state_differs(piece.file, piece.offset,
+					      piece.offset + piece.size,
+					      private);
 	}
 	return differs;
 }

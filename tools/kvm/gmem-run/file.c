@@ -11,6 +11,7 @@
 #include "file.h"
 #include "options.h"
 #include "process.h"
+#include "range.h"
 #include "report.h"
 #include "sys.h"
 #include "uapi.h"
@@ -68,6 +69,7 @@ struct gmem_file *gmem_file_add(int fd, int vm_fd, bool owned)
 	file->fd = fd;
 	file->vm_fd = vm_fd;
 	file->owned = owned;
+	file->converted = (struct gmem_vec)GMEM_VEC(struct gmem_range);
 	return file;
 }
 

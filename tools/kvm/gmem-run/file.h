@@ -9,6 +9,7 @@
 
 #include "gmem-run.h"
 #include "process.h"
+#include "vec.h"
 
 /*
  * file.c: the guest_memfds created by gmem-run. An owned file replaced
@@ -16,9 +17,8 @@
  * unmapped [addr, addr + size). Other files replaced a memfd and use the VMM's
  * own fds.
  *
- * In a protected VM, private is the state of all pages except those set in
- * converted, a bitmap that is allocated when part of the file is first
- * converted.
+ * In a protected VM, private is the state of the whole file except for the
+ * ranges of bytes in converted.
  */
 struct gmem_file {
 	dev_t dev;
@@ -30,7 +30,7 @@ struct gmem_file {
 	int vm_fd;
 	bool owned;
 	bool private;
-	unsigned char *converted;
+	struct gmem_vec converted;
 	unsigned int seals;
 };
 
@@ -50,9 +50,10 @@ u64 gmem_file_flags(void);
 
 /* state.c: which pages of a file are private, as recorded by convert.c */
 int gmem_state_prepare(struct gmem_file *file);
-void gmem_state_set(struct gmem_file *file, u64 page, bool private);
+void gmem_state_set(struct gmem_file *file, u64 start, u64 end, bool private);
 void gmem_state_set_all(struct gmem_file *file, bool private);
-bool gmem_state_private(const struct gmem_file *file, u64 page);
+bool gmem_state_differs(const struct gmem_file *file, u64 start, u64 end,
+			bool private);
 
 /* seals.c: emulates the seals of a memfd that was replaced */
 int gmem_seals_get(const struct gmem_file *file);

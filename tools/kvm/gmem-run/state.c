@@ -1,63 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Track which pages of a file are private: one state for the whole file, and a
- * bitmap of the pages whose state differs from it. The bitmap is allocated by
- * the first conversion of a part of the file.
+ * Track which pages of a file are private: one state for the whole file, and the
+ * ranges whose state differs from it.
  */
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "file.h"
-#include "sys.h"
+#include "range.h"
 
-#define BITS	8
-
-static size_t bitmap_size(const struct gmem_file *file)
-{
-	return (file->size / gmem_page_size + BITS - 1) / BITS;
-}
-
-/* Allocates the bitmap, so that gmem_state_set() cannot fail. */
+/*
+ * Makes room, so that gmem_state_set() cannot fail: it may split a range in two and
+ * add one.
+ */
 int gmem_state_prepare(struct gmem_file *file)
 {
-	void *bitmap;
-
-	if (file->converted)
-		return 0;
-	bitmap = gmem_sys_mmap(NULL, bitmap_size(file), PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			       0);
-	if (bitmap == MAP_FAILED)
-		return -ENOMEM;
-	file->converted = bitmap;
-	return 0;
+	return gmem_vec_reserve(&file->converted, 2) ? -ENOMEM : 0;
 }
 
-/* Must be called after gmem_state_prepare(). */
-void gmem_state_set(struct gmem_file *file, u64 page, bool private)
+/* Bytes from @start to @end. Must be called after gmem_state_prepare(). */
+void gmem_state_set(struct gmem_file *file, u64 start, u64 end, bool private)
 {
-	unsigned char mask = (unsigned char)(1U << page % BITS);
-
 	if (private != file->private)
-		file->converted[page / BITS] |= mask;
+		gmem_range_merge(&file->converted, start, end);
 	else
-		file->converted[page / BITS] &= (unsigned char)~mask;
+		gmem_range_remove(&file->converted, start, end);
 }
 
-/* Sets the state of the whole file and frees the bitmap. */
+/* Sets the state of the whole file. */
 void gmem_state_set_all(struct gmem_file *file, bool private)
 {
-	if (file->converted)
-		gmem_sys_munmap(file->converted, bitmap_size(file));
-	file->converted = NULL;
+	gmem_vec_free(&file->converted);
 	file->private = private;
 }
 
-bool gmem_state_private(const struct gmem_file *file, u64 page)
+/* Is any of it in the other state? */
+bool gmem_state_differs(const struct gmem_file *file, u64 start, u64 end,
+			bool private)
 {
-	unsigned int converted = 0;
+	u64 converted = gmem_range_overlap(&file->converted, start, end);
 
-	if (file->converted)
-		converted = file->converted[page / BITS] >> page % BITS & 1;
-	return file->private != converted;
+	return converted != (private == file->private ? 0 : end - start);
 }

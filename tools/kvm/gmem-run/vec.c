@@ -28,12 +28,21 @@ static int vec_grow(struct gmem_vec *vec)
 	return 0;
 }
 
+/* Makes room for @nr more elements. Returns 0, or -1 if there is no memory. */
+int gmem_vec_reserve(struct gmem_vec *vec, size_t nr)
+{
+	while (vec->capacity - vec->nr < nr)
+		if (vec_grow(vec))
+			return -1;
+	return 0;
+}
+
 /* Returns a zeroed element or NULL; adding elements may move the others. */
 void *gmem_vec_add(struct gmem_vec *vec)
 {
 	void *item;
 
-	if (vec->nr == vec->capacity && vec_grow(vec))
+	if (gmem_vec_reserve(vec, 1))
 		return NULL;
 	item = gmem_vec_at(vec, vec->nr++);
 	memset(item, 0, vec->size);

@@ -16,6 +16,7 @@ struct gmem_vec {
 
 #define GMEM_VEC(type)		{ .size = sizeof(type) }
 
+int gmem_vec_reserve(struct gmem_vec *vec, size_t nr);
 void *gmem_vec_add(struct gmem_vec *vec);
 void *gmem_vec_at(const struct gmem_vec *vec, size_t i);
 void gmem_vec_remove(struct gmem_vec *vec, size_t i);
