@@ -21,6 +21,7 @@
 #include "protect.h"
 #include "region.h"
 #include "report.h"
+#include "sigbus.h"
 #include "summary.h"
 #include "sys.h"
 #include "uapi.h"
@@ -31,11 +32,10 @@
 
 __attribute__((constructor)) static void hooks_init(void)
 {
-	const char *from = gmem_options_read();
+	const char *bad = gmem_options_read();
 
-	if (from)
-		gmem_stop("%s: '%s' is not understood", GMEM_ENV_PROTECTED,
-			  from);
+	if (bad)
+		gmem_stop("'%s' in the environment is not understood", bad);
 	gmem_report_init();
 	on_exit(gmem_summary_at_exit, NULL);
 }
@@ -52,6 +52,8 @@ static int create_vm(int fd, unsigned long request, void *arg)
 
 	if (ret >= 0 && gmem_lock()) {
 		gmem_vm_created(ret);
+		if (gmem_options.protected)
+			gmem_sigbus_init();
 		gmem_unlock();
 	}
 	return ret;
@@ -321,4 +323,20 @@ EXPORT int fcntl64(int fd, int cmd, ...)
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	return do_fcntl(fd, cmd, arg);
+}
+
+EXPORT int sigaction(int sig, const struct sigaction *new,
+		     struct sigaction *old)
+{
+	return gmem_sigbus_action(sig, new, old);
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *new, sigset_t *old)
+{
+	return gmem_sigbus_mask(how, new, old);
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *new, sigset_t *old)
+{
+	return finish(-gmem_sigbus_mask(how, new, old), errno);
 }

@@ -29,6 +29,25 @@ static bool has_option(const char *list, const char *name)
 	return false;
 }
 
+static bool read_answers(const char *text)
+{
+	static const char * const names[] = {
+		[GMEM_ANSWERS_TRUE] = "true",
+		[GMEM_ANSWERS_REFUSE] = "refuse",
+		[GMEM_ANSWERS_AGAIN] = "again",
+		[GMEM_ANSWERS_LATE] = "late",
+		[GMEM_ANSWERS_LIE] = "lie",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(text, names[i])) {
+			gmem_options.answers = (enum gmem_answers)i;
+			return true;
+		}
+	return false;
+}
+
 /* Returns NULL, or a value that cannot be parsed. */
 const char *gmem_options_read(void)
 {
@@ -36,6 +55,7 @@ const char *gmem_options_read(void)
 	const char *report = getenv(GMEM_ENV_REPORT);
 	const char *pid = getenv(GMEM_ENV_PID);
 	const char *from = getenv(GMEM_ENV_PROTECTED);
+	const char *answers = getenv(GMEM_ENV_ANSWERS);
 
 	if (list) {
 		gmem_options.list = has_option(list, "list");
@@ -50,6 +70,8 @@ const char *gmem_options_read(void)
 		if (!gmem_private_from_parse(from, &gmem_options.from))
 			return from;
 	}
+	if (answers && !read_answers(answers))
+		return answers;
 	if (report && *report)
 		gmem_options.report = strdup(report);
 	if (pid)
@@ -68,6 +90,7 @@ void gmem_options_forget(void)
 	unsetenv(GMEM_ENV_REPORT);
 	unsetenv(GMEM_ENV_PID);
 	unsetenv(GMEM_ENV_PROTECTED);
+	unsetenv(GMEM_ENV_ANSWERS);
 	if (!preload)
 		return;
 	preload += strcspn(preload, SEPARATORS);

@@ -16,6 +16,8 @@
 #define GMEM_ENV_REPORT		"GMEM_RUN_REPORT"
 #define GMEM_ENV_PID		"GMEM_RUN_PID"
 #define GMEM_ENV_PROTECTED	"GMEM_RUN_PROTECTED"
+/* Not set by the launcher. */
+#define GMEM_ENV_ANSWERS	"GMEM_RUN_ANSWERS"
 
 /* private_from.c: when the memory of a protected VM becomes private */
 enum gmem_when {
@@ -31,6 +33,15 @@ struct gmem_private_from {
 
 bool gmem_private_from_parse(const char *text, struct gmem_private_from *from);
 
+/* For tests of guests: how a VMM may answer what the guest asks for. */
+enum gmem_answers {
+	GMEM_ANSWERS_TRUE,
+	GMEM_ANSWERS_REFUSE,	/* nothing becomes shared */
+	GMEM_ANSWERS_AGAIN,	/* only every fourth request is tried */
+	GMEM_ANSWERS_LATE,	/* the first ones take a second */
+	GMEM_ANSWERS_LIE,	/* nothing is done, and success reported */
+};
+
 /* options.c */
 struct gmem_options {
 	bool list;
@@ -39,6 +50,7 @@ struct gmem_options {
 	bool no_direct_map;
 	bool protected;
 	struct gmem_private_from from;
+	enum gmem_answers answers;
 	const char *report;
 	pid_t pid;
 };

@@ -3,9 +3,12 @@
  * KVM_RUN of a protected VM. With --private-from run, memory becomes private
  * before it. After it, some exits are handled here and the vCPU is run again;
  * all others are passed to the VMM. The lock is taken before and after KVM_RUN,
- * but never held during it.
+ * but never held during it, nor while a vCPU waits for a page that the host uses:
+ * another thread of the VMM has to release it.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <unistd.h>
 
 #include "lock.h"
 #include "options.h"
@@ -15,6 +18,10 @@
 #include "uapi.h"
 #include "vcpu.h"
 #include "vm.h"
+
+/* How often, and after how long, a conversion is tried again. */
+#define BUSY_TRIES	100
+#define BUSY_PAUSE_US	10000
 
 static struct gmem_vm *vm_of(const struct gmem_vcpu *vcpu)
 {
@@ -69,7 +76,7 @@ static void io(struct gmem_vm *vm, const struct kvm_run *run)
 }
 
 /* Handles the exit if possible; returns whether to run the vCPU again. */
-static bool answered(const struct gmem_vcpu *vcpu, int ret)
+static bool answer(const struct gmem_vcpu *vcpu, int ret, bool *busy)
 {
 	struct kvm_run *run = vcpu->run;
 	bool done = false;
@@ -88,9 +95,23 @@ static bool answered(const struct gmem_vcpu *vcpu, int ret)
 	} else if (run->exit_reason == KVM_EXIT_IO) {
 		io(vm, run);
 	} else if (run->exit_reason == KVM_EXIT_HYPERCALL) {
-		done = gmem_hypercall(vm, run);
+		done = gmem_hypercall(vm, run, busy);
 	}
 	gmem_unlock();
+	return done;
+}
+
+/* A signal, with which the VMM stops its vCPUs, ends the attempts. */
+static bool answered(const struct gmem_vcpu *vcpu, int ret)
+{
+	unsigned int tries = 0;
+	bool done, busy;
+
+	do {
+		busy = false;
+		done = answer(vcpu, ret, &busy);
+	} while (busy && ++tries < BUSY_TRIES && !usleep(BUSY_PAUSE_US));
+
 	return done;
 }
 

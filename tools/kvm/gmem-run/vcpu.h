@@ -25,7 +25,7 @@ const struct gmem_vcpu *gmem_vcpu_find(int fd);
 
 /* run.c, hypercall.c: KVM_RUN, and the exits that gmem-run handles */
 int gmem_run(int fd, unsigned long request, void *arg);
-bool gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run);
+bool gmem_hypercall(struct gmem_vm *vm, struct kvm_run *run, bool *busy);
 
 /* cpuid.c: advertises KVM_HC_MAP_GPA_RANGE */
 int gmem_cpuid_set(int fd, unsigned long request, void *arg);

@@ -185,10 +185,10 @@ static const struct {
 	{ UINT64_MAX - PAGE + 1, 2, MAP_SHARED_GPA, 0, -EINVAL },
 	{ GPA, 1, 1 << 5, 0, -EINVAL },
 	{ GPA, 1, 1ULL << 63, 0, -EINVAL },
+	/* The guest does not see what passes within a second. */
 	{ GPA, 1, MAP_PRIVATE_GPA, EAGAIN, -EAGAIN },
 	{ GPA, 1, MAP_PRIVATE_GPA, ENOMEM, -EAGAIN },
-	{ GPA, 1, MAP_PRIVATE_GPA, EINTR, -EAGAIN },
-	{ GPA, 1, MAP_PRIVATE_GPA, 0, 0 },
+	{ GPA, 1, MAP_PRIVATE_GPA, EINTR, 0 },
 };
 
 /* The state that a page must have after the first nr calls. */
@@ -222,7 +222,11 @@ static int guest_asks(int fd, struct kvm_run *its_run)
 	its_run->hypercall.args[2] = calls[script].attributes;
 	its_run->hypercall.ret = 99;
 	fake_kvm.attributes_errno = calls[script].failure;
-	fake_kvm.attributes_failures = calls[script].failure ? 1 : 0;
+	/* For ever, or a few times. */
+	if (calls[script].failure)
+		fake_kvm.attributes_failures = calls[script].result ? -1 : 5;
+	else
+		fake_kvm.attributes_failures = 0;
 	script++;
 	return exits(KVM_EXIT_HYPERCALL);
 }
@@ -257,15 +261,17 @@ static int guest_shares(int fd, struct kvm_run *its_run)
 	static const struct {
 		u64 nr;
 		u64 gpa;
+		int failures;
 		int result;
 	} asks[] = {
-		{ GMEM_HC_MEM_SHARE, GPA, 0 },
-		{ GMEM_HC_MEM_SHARE, GPA - PAGE, GMEM_SMCCC_INVALID_PARAMETER },
-		{ GMEM_HC_MEM_UNSHARE, GPA, 0 },
+		{ GMEM_HC_MEM_SHARE, GPA, 0, 0 },
+		{ GMEM_HC_MEM_SHARE, GPA - PAGE, 0, GMEM_SMCCC_INVALID_PARAMETER },
+		{ GMEM_HC_MEM_UNSHARE, GPA, -1, GMEM_SMCCC_INVALID_PARAMETER },
+		{ GMEM_HC_MEM_UNSHARE, GPA, 5, 0 },
 	};
 
 	(void)fd;
-	check(fake_private(0, 0) == (script < 1 || script > 2) &&
+	check(fake_private(0, 0) == (script < 1 || script > 3) &&
 	      fake_private(0, 1));
 	if (script)
 		check((long long)its_run->hypercall.ret ==
@@ -274,6 +280,8 @@ static int guest_shares(int fd, struct kvm_run *its_run)
 		return exits(KVM_EXIT_HLT);
 	its_run->hypercall.nr = asks[script].nr;
 	its_run->hypercall.args[0] = asks[script].gpa;
+	fake_kvm.attributes_errno = EAGAIN;
+	fake_kvm.attributes_failures = asks[script].failures;
 	script++;
 	return exits(KVM_EXIT_HYPERCALL);
 }
@@ -282,7 +290,7 @@ static void test_mem_share(void)
 {
 	start("run");
 	fake_kvm.guest = guest_shares;
-	check(!run_vcpu(vcpu) && script == 3);
+	check(!run_vcpu(vcpu) && script == 4);
 }
 
 static void test_private_from_guest(void)
