@@ -10,7 +10,7 @@ export LC_ALL=C
 . "$top/pipeline/arch.sh"
 
 # Top-level folders of the kernel that may hold overlay files.
-overlay_dirs=(Documentation arch include mm tools virt)
+overlay_dirs=(Documentation arch drivers include mm tools virt)
 
 tree=${TREE:-build/linux}
 # shellcheck disable=SC2034

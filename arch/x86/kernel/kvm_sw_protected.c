@@ -1,47 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM software-protected guests
+ * KVM software-protected guests on x86
  *
- * The memory of such a guest is private: KVM maps it for the guest, and no process
- * of the host can access it unless the VMM makes it shared.  The guest asks for that
- * with the hypercall KVM_HC_MAP_GPA_RANGE, for what devices and KVM need and for
- * nothing else:
- *
- * - the bounce buffers (swiotlb), through which all streaming DMA goes, and coherent
- *   DMA memory, with set_memory_decrypted();
- * - what KVM writes for the guest: the PV clock, stolen time, PV EOI and the reason of
- *   an async page fault, in sections of their own.
+ * The model is that of drivers/virt/coco/kvm_sw_protected.c.  The guest converts memory
+ * with the hypercall KVM_HC_MAP_GPA_RANGE.  Beside the buffers of DMA, which are shared
+ * with set_memory_decrypted(), it shares what KVM writes for it: the PV clock, stolen
+ * time, PV EOI and the reason of an async page fault, in sections of their own.
  *
  * Invariants:
  *
- * - A page is shared with its content.  It is zeroed before, as whoever had it last may
- *   have left something there.
  * - All RAM is private when the kernel starts, whatever was shared before: by the
- *   firmware, or by a kernel that crashed.  An orderly reboot or kexec leaves it so.
- * - Memory that could not be made private again is not used for anything else.  That
- *   is up to the callers of set_memory_encrypted().
- * - The host may refuse any request, or say that it tried but that the page is in use
- *   (EAGAIN).  It cannot be made to comply.  A request is made again a bounded number
- *   of times, and what could not be shared is not used for DMA.
- *
- * The VMM can convert any page without being asked, and say that it did what it did
- * not: the guest cannot tell.  It can also stop the guest, or hold back answers.
+ *   firmware, or by a kernel that crashed.
+ * - The host may say that it tried but that the page is in use (EAGAIN).  Such a
+ *   request is made again a bounded number of times.
  */
 #define pr_fmt(fmt) "kvm-sw-protected: " fmt
 
 #include <linux/cc_platform.h>
 #include <linux/init.h>
-#include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/kvm_para.h>
+#include <linux/kvm_sw_protected.h>
 #include <linux/mem_encrypt.h>
 #include <linux/mm.h>
 #include <linux/reboot.h>
 #include <linux/sizes.h>
-#include <linux/suspend.h>
 #include <linux/swiotlb.h>
-#include <linux/virtio_anchor.h>
-#include <linux/vmalloc.h>
 
 #include <asm/coco.h>
 #include <asm/e820/api.h>
@@ -86,7 +70,7 @@ early_param("kvm_sw_protected", kvm_swp_parse);
  * Before alternatives are patched, kvm_hypercall3() is VMCALL, which KVM on AMD would
  * have to rewrite in the guest's memory.
  */
-static int kvm_swp_map(phys_addr_t pa, unsigned long nr, bool private)
+int kvm_sw_protected_map(phys_addr_t pa, unsigned long nr, bool private)
 {
 	unsigned long attrs = KVM_MAP_GPA_RANGE_ENC_STAT(private) |
 			      KVM_MAP_GPA_RANGE_PAGE_SZ_4K;
@@ -111,66 +95,10 @@ static int kvm_swp_map(phys_addr_t pa, unsigned long nr, bool private)
 	return r ? -EIO : 0;
 }
 
-/* The physically contiguous pages that begin at @vaddr, at most @nr. */
-static unsigned long kvm_swp_contiguous(unsigned long vaddr, unsigned long nr,
-					phys_addr_t *pa)
-{
-	unsigned long i;
-
-	if (!is_vmalloc_addr((void *)vaddr)) {
-		*pa = __pa(vaddr);
-		return nr;
-	}
-
-	*pa = PFN_PHYS(vmalloc_to_pfn((void *)vaddr));
-	for (i = 1; i < nr; i++)
-		if (vmalloc_to_pfn((void *)(vaddr + i * PAGE_SIZE)) !=
-		    PHYS_PFN(*pa) + i)
-			break;
-
-	return i;
-}
-
-/* Make pages from @vaddr on private or shared. */
-static bool kvm_swp_convert(unsigned long vaddr, unsigned long nr, bool private)
-{
-	unsigned long done, n;
-	phys_addr_t pa;
-
-	for (done = 0; done < nr; done += n) {
-		n = kvm_swp_contiguous(vaddr + done * PAGE_SIZE, nr - done, &pa);
-		/*
-		 * Device memory, such as that of a VGA, is neither private nor
-		 * shared.  Memory that was added later is RAM, but not in the e820
-		 * map.
-		 */
-		if (!page_is_ram(PHYS_PFN(pa)))
-			continue;
-
-		if (!private)
-			memset((void *)vaddr + done * PAGE_SIZE, 0,
-			       n * PAGE_SIZE);
-		if (kvm_swp_map(pa, n, private))
-			return false;
-	}
-
-	return true;
-}
-
 /* For set_memory_encrypted() and set_memory_decrypted(). */
 static bool kvm_swp_status_change(unsigned long vaddr, int npages, bool enc)
 {
-	if (kvm_swp_convert(vaddr, npages, enc))
-		return true;
-
-	/*
-	 * A caller that could not share memory uses it as before, but the host may
-	 * have shared some or all of it.
-	 */
-	if (!enc && !kvm_swp_convert(vaddr, npages, true))
-		panic("memory that is shared with the host cannot be told from other memory");
-
-	return false;
+	return !kvm_sw_protected_set(vaddr, npages, enc);
 }
 
 /*
@@ -193,7 +121,7 @@ bool __init kvm_sw_protected_share(void *ptr, size_t size)
 	if (start >= last_start && end <= last_end)
 		return true;
 
-	r = kvm_swp_map(start, PHYS_PFN(end - start), false);
+	r = kvm_sw_protected_map(start, PHYS_PFN(end - start), false);
 	/* The clock cannot do without; the other data is only missed. */
 	if (r && ptr == __start_bss_decrypted)
 		panic("the host does not share the page of the clock");
@@ -241,7 +169,7 @@ static unsigned int kvm_swp_make_all_private(unsigned int *failed)
 			continue;
 
 		nr++;
-		*failed += !!kvm_swp_map(start, PHYS_PFN(end - start), true);
+		*failed += !!kvm_sw_protected_map(start, PHYS_PFN(end - start), true);
 	}
 
 	return nr;
@@ -259,28 +187,6 @@ static void kvm_swp_shutdown(void)
 	if (system_state == SYSTEM_RESTART)
 		kvm_swp_make_all_private(&failed);
 }
-
-/* The image would have the memory in clear, on a disk of the host. */
-static int kvm_swp_pm_event(struct notifier_block *nb, unsigned long event,
-			    void *unused)
-{
-	if (event != PM_HIBERNATION_PREPARE && event != PM_RESTORE_PREPARE)
-		return NOTIFY_DONE;
-
-	pr_err("hibernation is not possible\n");
-	return notifier_from_errno(-EPERM);
-}
-
-static struct notifier_block kvm_swp_pm_notifier = {
-	.notifier_call = kvm_swp_pm_event,
-};
-
-static int __init kvm_swp_late_init(void)
-{
-	return cc_vendor == CC_VENDOR_KVM ?
-	       register_pm_notifier(&kvm_swp_pm_notifier) : 0;
-}
-late_initcall(kvm_swp_late_init);
 
 static void __init kvm_swp_size_bounce_buffers(void)
 {
@@ -342,7 +248,7 @@ void __init kvm_sw_protected_init(void)
 	x86_platform.guest.enc_status_change_finish = kvm_swp_status_change;
 	kvm_swp_next_shutdown = machine_ops.shutdown;
 	machine_ops.shutdown = kvm_swp_shutdown;
-	virtio_set_mem_acc_cb(virtio_require_restricted_mem_acc);
+	kvm_sw_protected_guest_init();
 	/* Its tables and what it translates would be private. */
 	no_iommu = 1;
 	kvm_swp_size_bounce_buffers();
