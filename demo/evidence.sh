@@ -31,6 +31,12 @@ positive()
 	[ "${1:-0}" -gt 0 ]
 }
 
+# flags KIND: print the flags of the guest_memfds of $share/KIND.
+flags()
+{
+	sed -n 's/^gmem-flags:[[:space:]]*//p' "$share/$1/fdinfo" | sort -u | xargs
+}
+
 # value KEY: print the value of KEY in the result of demo/l2.
 value()
 {
