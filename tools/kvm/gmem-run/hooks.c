@@ -169,7 +169,7 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd,
 	if (at != MAP_FAILED) {
 		forget_range(at, len);
 		if (flags & MAP_ANONYMOUS && !(flags & MAP_SHARED))
-			gmem_extent_mapped((uintptr_t)at, (uintptr_t)at + len);
+			gmem_extent_mapped((uintptr_t)at, end_of(at, len));
 		else if (!offset)
 			gmem_vcpu_mapped(fd, at);
 	}
@@ -212,6 +212,7 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	at = gmem_sys_mremap(old, old_len, new_len, flags, new);
 	if (!locked)
 		return at;
+	new_len = end_of(NULL, new_len);
 	if (at == old && new_len < old_len) {
 		forget_range((char *)old + new_len, old_len - new_len);
 	} else if (at != old && at != MAP_FAILED) {

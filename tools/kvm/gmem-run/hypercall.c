@@ -64,9 +64,10 @@ static int convert(struct gmem_vm *vm, u64 gpa, u64 size, bool private,
 	if (is_hostile(private, &ret))
 		return ret;
 	ret = gmem_convert_gpa(vm, gpa, size, private);
-	/* -ENOMEM and -EINTR are temporary, too. */
-	*busy = ret && ret != -EINVAL;
-	return *busy ? -EAGAIN : ret;
+	*busy = ret == -EAGAIN || ret == -ENOMEM || ret == -EINTR;
+	if (*busy)
+		return -EAGAIN;
+	return ret ? -EINVAL : 0;
 }
 
 static int map_gpa_range(struct gmem_vm *vm, u64 gpa, u64 pages, u64 attributes,

@@ -7,7 +7,9 @@
  * fork() takes the lock, so that a child that continues as the VMM (a daemon)
  * finds the state consistent and the lock free.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <unistd.h>
 
 #include "lock.h"
 
@@ -21,6 +23,23 @@ bool gmem_lock(void)
 	held = true;
 	pthread_mutex_lock(&lock);
 	return true;
+}
+
+/* For signal handlers: waits for a second at most. */
+bool gmem_trylock(void)
+{
+	int tries;
+
+	if (held)
+		return false;
+	for (tries = 0; tries < 100; tries++) {
+		if (!pthread_mutex_trylock(&lock)) {
+			held = true;
+			return true;
+		}
+		usleep(10000);
+	}
+	return false;
 }
 
 void gmem_unlock(void)

@@ -9,6 +9,7 @@
 #include "gmem-run.h"
 
 bool gmem_lock(void);
+bool gmem_trylock(void);
 void gmem_unlock(void);
 
 #endif /* GMEM_RUN_LOCK_H */

@@ -3,11 +3,17 @@
  * KVM_RUN of a protected VM. With --private-from run, memory becomes private
  * before it. After it, some exits are handled here and the vCPU is run again;
  * all others are passed to the VMM. The lock is taken before and after KVM_RUN,
- * but never held during it, nor while a vCPU waits for a page that the host uses:
- * another thread of the VMM has to release it.
+ * but never held during it.
+ *
+ * A conversion fails while the host uses the page. It is tried again for a while,
+ * without the lock between two attempts: another thread of the VMM may have to
+ * release the page. If the VMM stops the vCPU meanwhile, KVM_RUN ends with EINTR, and
+ * the next one goes on with the attempts; KVM, which would take the answer, is not
+ * entered before.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lock.h"
@@ -19,9 +25,15 @@
 #include "vcpu.h"
 #include "vm.h"
 
-/* How often, and after how long, a conversion is tried again. */
-#define BUSY_TRIES	100
-#define BUSY_PAUSE_US	10000
+/* How long a conversion is tried again, and the pause between two attempts. */
+#define PATIENCE_MS	1000
+#define PAUSE_US	10000
+
+enum answer {
+	ANSWER_NONE,		/* the exit is the VMM's */
+	ANSWER_DONE,		/* run the vCPU again */
+	ANSWER_OPEN,		/* the VMM wants to stop the vCPU first */
+};
 
 static struct gmem_vm *vm_of(const struct gmem_vcpu *vcpu)
 {
@@ -76,7 +88,7 @@ static void io(struct gmem_vm *vm, const struct kvm_run *run)
 }
 
 /* Handles the exit if possible; returns whether to run the vCPU again. */
-static bool answer(const struct gmem_vcpu *vcpu, int ret, bool *busy)
+static bool try_answer(const struct gmem_vcpu *vcpu, int ret, bool *busy)
 {
 	struct kvm_run *run = vcpu->run;
 	bool done = false;
@@ -101,23 +113,46 @@ static bool answer(const struct gmem_vcpu *vcpu, int ret, bool *busy)
 	return done;
 }
 
-/* A signal, with which the VMM stops its vCPUs, ends the attempts. */
-static bool answered(const struct gmem_vcpu *vcpu, int ret)
+static long now_ms(void)
 {
-	unsigned int tries = 0;
-	bool done, busy;
+	struct timespec now;
 
-	do {
-		busy = false;
-		done = answer(vcpu, ret, &busy);
-	} while (busy && ++tries < BUSY_TRIES && !usleep(BUSY_PAUSE_US));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
-	return done;
+static enum answer answered(const struct gmem_vcpu *vcpu, int ret)
+{
+	long until = 0;
+
+	for (;;) {
+		bool busy = false;
+		bool done = try_answer(vcpu, ret, &busy);
+
+		if (!busy)
+			return done ? ANSWER_DONE : ANSWER_NONE;
+		if (!until)
+			until = now_ms() + PATIENCE_MS;
+		else if (now_ms() >= until)
+			return ANSWER_DONE;
+		/* A signal that came earlier has set immediate_exit. */
+		if (usleep(PAUSE_US) || vcpu->run->immediate_exit)
+			return ANSWER_OPEN;
+	}
+}
+
+static void set_open(int fd, bool open)
+{
+	if (!gmem_lock())
+		return;
+	gmem_vcpu_set_open(fd, open);
+	gmem_unlock();
 }
 
 int gmem_run(int fd, unsigned long request, void *arg)
 {
 	struct gmem_vcpu vcpu;
+	enum answer answer;
 	int ret;
 
 	if (!gmem_options.protected)
@@ -126,7 +161,12 @@ int gmem_run(int fd, unsigned long request, void *arg)
 	if (ret)
 		return ret;
 	do {
-		ret = gmem_sys_ioctl(fd, request, arg);
-	} while (answered(&vcpu, ret));
-	return ret;
+		ret = vcpu.open ? 0 : gmem_sys_ioctl(fd, request, arg);
+		answer = answered(&vcpu, ret);
+		if (vcpu.open != (answer == ANSWER_OPEN)) {
+			vcpu.open = !vcpu.open;
+			set_open(fd, vcpu.open);
+		}
+	} while (answer == ANSWER_DONE);
+	return answer == ANSWER_OPEN ? -EINTR : ret;
 }

@@ -4,19 +4,23 @@
  *
  * The VMM may install a handler of its own; ours stays in front of it, and passes
  * on what it gets. The kernel does not call it if the signal is blocked, as QEMU does in
- * most threads, so that it never is. It takes no lock: the thread may hold one, or another thread may.
- * It reads files and slots that another thread may change, which at worst makes the
- * message wrong.
+ * most threads, so that it never is. But a thread that blocks it may want to read it
+ * from a descriptor, if it is about a memory error elsewhere: then it is blocked and
+ * sent once more.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <execinfo.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "file.h"
+#include "lock.h"
 #include "options.h"
 #include "process.h"
 #include "report.h"
@@ -28,6 +32,8 @@
 /* What the VMM installed, or the default action. */
 static struct sigaction its_action;
 static bool installed;
+/* Would SIGBUS be blocked in this thread without us? */
+static __thread bool wants_blocked __attribute__((tls_model("initial-exec")));
 
 /* The function of the C library that ours hides. */
 static void *next_function(const char *name)
@@ -50,8 +56,8 @@ static int next_sigaction(int sig, const struct sigaction *new,
 	return next(sig, new, old);
 }
 
-/* The slot that shows the memory at this address, which is private, or NULL. */
-static const struct gmem_slot *private_slot_at(uintptr_t addr, u64 *gpa)
+/* Is the memory at this address private, and what is its guest address? */
+static bool private_slot_at(uintptr_t addr, u64 *gpa)
 {
 	const struct gmem_vm *vm;
 	size_t i, j;
@@ -72,43 +78,64 @@ static const struct gmem_slot *private_slot_at(uintptr_t addr, u64 *gpa)
 			    !gmem_state_differs(file, offset, offset + 1, false))
 				continue;
 			*gpa = addr - r->userspace_addr + r->guest_phys_addr;
-			return slot;
+			return true;
 		}
 	}
-	return NULL;
+	return false;
 }
 
-static void explain(uintptr_t addr)
+/* Returns whether this was an access to private memory. */
+static bool explain(uintptr_t addr)
 {
 	void *frames[MAX_FRAMES];
+	bool found = false;
 	char name[16] = "?";
 	u64 gpa;
 	int n;
 
-	if (!private_slot_at(addr, &gpa))
-		return;
+	if (gmem_trylock()) {
+		found = private_slot_at(addr, &gpa);
+		gmem_unlock();
+	}
+	if (!found)
+		return false;
 	prctl(PR_GET_NAME, name);
 	gmem_say("thread '%s' of the VMM accesses private memory, gpa %#lx; its calls:",
 		 name, gpa);
 	gmem_event("event=sigbus gpa=%#lx thread=%s", gpa, name);
 	n = backtrace(frames, MAX_FRAMES);
 	backtrace_symbols_fd(frames, n, STDERR_FILENO);
+	return true;
+}
+
+static void send_again(siginfo_t *info, ucontext_t *context)
+{
+	sigaddset(&context->uc_sigmask, SIGBUS);
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, info);
 }
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
-	static atomic_flag once = ATOMIC_FLAG_INIT;
+	static atomic_bool explained;
+	int saved = errno;
 
-	if (info->si_code == BUS_ADRERR && !atomic_flag_test_and_set(&once))
-		explain((uintptr_t)info->si_addr);
-	if (its_action.sa_flags & SA_SIGINFO)
+	if (info->si_code == BUS_ADRERR && !atomic_load(&explained) &&
+	    explain((uintptr_t)info->si_addr))
+		atomic_store(&explained, true);
+	errno = saved;
+	if (wants_blocked && info->si_code == BUS_MCEERR_AO)
+		send_again(info, context);
+	else if (its_action.sa_flags & SA_SIGINFO)
 		its_action.sa_sigaction(sig, info, context);
 	else if (its_action.sa_handler != SIG_DFL &&
 		 its_action.sa_handler != SIG_IGN)
 		its_action.sa_handler(sig);
-	else
-		/* The access faults again and takes the default action. */
-		next_sigaction(SIGBUS, &its_action, NULL);
+	else if (!next_sigaction(SIGBUS, &its_action, NULL)) {
+		/* An access faults again and takes the default action. */
+		installed = false;
+		if (info->si_code <= 0)
+			raise(SIGBUS);
+	}
 }
 
 /* Called when there is a protected VM. */
@@ -155,14 +182,29 @@ int gmem_sigbus_action(int sig, const struct sigaction *new,
 int gmem_sigbus_mask(int how, const sigset_t *new, sigset_t *old)
 {
 	static int (*next)(int how, const sigset_t *new, sigset_t *old);
+	bool blocked = wants_blocked;
 	sigset_t set;
+	int ret;
 
 	if (!next)
 		next = next_function("pthread_sigmask");
-	if (new && how != SIG_UNBLOCK && gmem_options.protected) {
+	if (!gmem_options.protected)
+		return next(how, new, old);
+	if (new) {
 		set = *new;
-		sigdelset(&set, SIGBUS);
+		if (how == SIG_SETMASK)
+			blocked = sigismember(new, SIGBUS);
+		else if (sigismember(new, SIGBUS))
+			blocked = how == SIG_BLOCK;
+		if (how != SIG_UNBLOCK)
+			sigdelset(&set, SIGBUS);
 		new = &set;
 	}
-	return next(how, new, old);
+	ret = next(how, new, old);
+	if (ret)
+		return ret;
+	if (old && wants_blocked)
+		sigaddset(old, SIGBUS);
+	wants_blocked = blocked;
+	return 0;
 }

@@ -35,6 +35,7 @@ void gmem_vcpu_created(int fd, int vm_fd)
 	vcpu->fd = fd;
 	vcpu->vm_fd = vm_fd;
 	vcpu->run = NULL;
+	vcpu->open = false;
 }
 
 void gmem_vcpu_mapped(int fd, void *addr)
@@ -62,4 +63,12 @@ void gmem_vcpu_unmapped(uintptr_t start, uintptr_t end)
 const struct gmem_vcpu *gmem_vcpu_find(int fd)
 {
 	return find(fd);
+}
+
+void gmem_vcpu_set_open(int fd, bool open)
+{
+	struct gmem_vcpu *vcpu = find(fd);
+
+	if (vcpu)
+		vcpu->open = open;
 }

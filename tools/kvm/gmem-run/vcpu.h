@@ -16,12 +16,14 @@ struct gmem_vcpu {
 	int fd;
 	int vm_fd;
 	struct kvm_run *run;
+	bool open;		/* its last hypercall has no answer yet */
 };
 
 void gmem_vcpu_created(int fd, int vm_fd);
 void gmem_vcpu_mapped(int fd, void *addr);
 void gmem_vcpu_unmapped(uintptr_t start, uintptr_t end);
 const struct gmem_vcpu *gmem_vcpu_find(int fd);
+void gmem_vcpu_set_open(int fd, bool open);
 
 /* run.c, hypercall.c: KVM_RUN, and the exits that gmem-run handles */
 int gmem_run(int fd, unsigned long request, void *arg);

@@ -6,10 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "../lock.h"
 #include "../options.h"
@@ -293,6 +296,57 @@ static void test_mem_share(void)
 	check(!run_vcpu(vcpu) && script == 4);
 }
 
+static int guest_asks_for_busy(int fd, struct kvm_run *its_run)
+{
+	(void)fd;
+	if (script++) {
+		check(!its_run->hypercall.ret && fake_private(0, 0));
+		return exits(KVM_EXIT_HLT);
+	}
+	its_run->hypercall.nr = GMEM_HC_MAP_GPA_RANGE;
+	its_run->hypercall.args[0] = GPA;
+	its_run->hypercall.args[1] = 1;
+	its_run->hypercall.args[2] = MAP_PRIVATE_GPA;
+	fake_kvm.attributes_errno = EAGAIN;
+	fake_kvm.attributes_failures = -1;
+	return exits(KVM_EXIT_HYPERCALL);
+}
+
+/* The VMM stops a vCPU that waits, as often as it wants; then the guest has its answer. */
+static void test_stop_busy(void)
+{
+	int i;
+
+	start("run");
+	fake_kvm.guest = guest_asks_for_busy;
+	run->immediate_exit = 1;
+	for (i = 0; i < 3; i++)
+		check(run_vcpu(vcpu) == -1 && errno == EINTR && script == 1);
+	run->immediate_exit = 0;
+	fake_kvm.attributes_failures = 0;
+	check(!run_vcpu(vcpu) && script == 2);
+}
+
+/* SIGBUS is not blocked, but seems to be. */
+static void test_sigbus(void)
+{
+	struct sigaction action = { .sa_handler = SIG_IGN }, old;
+	sigset_t set;
+
+	start("run");
+	sigemptyset(&set);
+	sigaddset(&set, SIGBUS);
+	sigaddset(&set, SIGUSR1);
+	check(!sigprocmask(SIG_BLOCK, &set, NULL));
+	check(!pthread_sigmask(SIG_SETMASK, NULL, &set));
+	check(sigismember(&set, SIGBUS) && sigismember(&set, SIGUSR1));
+	check(!syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &set, 8));
+	check(!sigismember(&set, SIGBUS) && sigismember(&set, SIGUSR1));
+	/* The VMM's handler stays behind ours, which ignores nothing. */
+	check(!sigaction(SIGBUS, &action, NULL));
+	check(!sigaction(SIGBUS, NULL, &old) && old.sa_handler == SIG_IGN);
+}
+
 static void test_private_from_guest(void)
 {
 	start("guest");
@@ -555,6 +609,8 @@ const struct test protected_tests[] = {
 	TEST(protected), TEST(not_protected), TEST(private_from),
 	TEST(private_from_io), TEST(private_from_guest), TEST(map_gpa_range),
 	TEST(mem_share),
+	TEST(stop_busy),
+	TEST(sigbus),
 	TEST(memory_fault), TEST(vcpu_threads), TEST(references), TEST(stops),
 #ifdef __x86_64__
 	TEST(cpuid),
