@@ -12,7 +12,10 @@
 void __init kvm_sw_protected_guest_init(void);
 int kvm_sw_protected_set(unsigned long vaddr, unsigned long nr, bool private);
 
-/* Provided by the architecture: ask the host to convert @nr pages from @pa on. */
+/*
+ * Provided by the architecture: ask the host to convert @nr pages from @pa on.  If they
+ * cannot be shared, they are private in the end.
+ */
 int kvm_sw_protected_map(phys_addr_t pa, unsigned long nr, bool private);
 
 #endif /* _LINUX_KVM_SW_PROTECTED_H */

@@ -12,6 +12,9 @@
  * - kvm_swp_shared has all pages that may be shared.
  * - The host starts the guest with all memory private: to ask for that page by page
  *   would take too long.
+ *
+ * kvm_swp_lock is taken with interrupts off, so that no CPU can be stopped while it
+ * holds it.
  */
 #define pr_fmt(fmt) "kvm-sw-protected: " fmt
 
@@ -20,14 +23,16 @@
 #include <linux/dma-direct.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
+#include <linux/kexec.h>
 #include <linux/kvm_sw_protected.h>
-#include <linux/maple_tree.h>
+#include <linux/list.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/set_memory.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/swiotlb.h>
-#include <linux/xarray.h>
 
 #include <asm/hypervisor.h>
 #include <asm/mem_encrypt.h>
@@ -43,9 +48,20 @@
 /* The unit of the requests, in bytes; 0 if this is no protected guest. */
 static unsigned long kvm_swp_unit __ro_after_init;
 
-/* By pfn.  With RCU, as kvm_sw_protected_unshare_all() cannot wait for its lock. */
-static struct maple_tree kvm_swp_shared =
-	MTREE_INIT(kvm_swp_shared, MT_FLAGS_USE_RCU);
+/* How often the guest tries to take back what it shared, when it ends. */
+#define KVM_SWP_TRIES		100
+
+/* Pages that may be shared.  Ranges overlap if there was no memory to split one. */
+struct kvm_swp_range {
+	struct list_head list;
+	unsigned long first;
+	unsigned long end;
+};
+
+static DEFINE_SPINLOCK(kvm_swp_lock);
+/* Guarded by kvm_swp_lock; kvm_swp_ending is also read without it. */
+static LIST_HEAD(kvm_swp_shared);
+static bool kvm_swp_ending;
 
 static bool kvm_swp_call(u32 func, phys_addr_t pa)
 {
@@ -55,42 +71,105 @@ static bool kvm_swp_call(u32 func, phys_addr_t pa)
 	return res.a0 == SMCCC_RET_SUCCESS;
 }
 
-static int kvm_swp_convert(phys_addr_t pa, unsigned long nr, bool private)
+/* Returns how many of the @nr pages from @pfn on the host converted before it refused. */
+static unsigned long kvm_swp_convert(unsigned long pfn, unsigned long nr,
+				     bool private)
 {
-	phys_addr_t end = pa + PFN_PHYS(nr);
+	phys_addr_t start = PFN_PHYS(pfn), end = start + PFN_PHYS(nr), pa;
 	u32 func = private ? ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID :
 			     ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID;
 
-	for (; pa < end; pa += kvm_swp_unit)
-		if (!kvm_swp_call(func, pa)) {
+	for (pa = start; pa < end; pa += kvm_swp_unit)
+		if ((!private && READ_ONCE(kvm_swp_ending)) ||
+		    !kvm_swp_call(func, pa)) {
 			pr_warn_ratelimited("the host refuses to make %pa %s\n",
 					    &pa, private ? "private" : "shared");
-			return -EIO;
+			break;
 		}
 
-	return 0;
+	return PHYS_PFN(pa - start);
 }
 
-/* Ask the host to make @nr pages from @pa on private or shared.  May sleep. */
+/* Take [@first, @end) out of the list, with @spare for what remains of a range. */
+static void kvm_swp_forget(unsigned long first, unsigned long end,
+			   struct kvm_swp_range *spare)
+{
+	struct kvm_swp_range *range, *next;
+	LIST_HEAD(unused);
+	unsigned long flags;
+
+	if (spare)
+		list_add(&spare->list, &unused);
+
+	spin_lock_irqsave(&kvm_swp_lock, flags);
+	list_for_each_entry_safe(range, next, &kvm_swp_shared, list) {
+		if (range->end <= first || range->first >= end)
+			continue;
+
+		if (range->first >= first && range->end <= end) {
+			list_move(&range->list, &unused);
+		} else if (range->first >= first) {
+			range->first = end;
+		} else if (range->end <= end) {
+			range->end = first;
+		} else if (spare) {
+			spare->first = end;
+			spare->end = range->end;
+			range->end = first;
+			list_move(&spare->list, &kvm_swp_shared);
+			spare = NULL;
+		}
+	}
+	spin_unlock_irqrestore(&kvm_swp_lock, flags);
+
+	list_for_each_entry_safe(range, next, &unused, list)
+		kfree(range);
+}
+
+static int kvm_swp_share(unsigned long first, unsigned long nr)
+{
+	struct kvm_swp_range *range = kmalloc(sizeof(*range), GFP_KERNEL);
+	unsigned long flags, done;
+
+	if (!range)
+		return -ENOMEM;
+
+	range->first = first;
+	range->end = first + nr;
+	spin_lock_irqsave(&kvm_swp_lock, flags);
+	list_add(&range->list, &kvm_swp_shared);
+	spin_unlock_irqrestore(&kvm_swp_lock, flags);
+
+	done = kvm_swp_convert(first, nr, false);
+	if (done == nr)
+		return 0;
+
+	/* A part of a page may be shared. */
+	if (PAGE_SIZE > kvm_swp_unit)
+		done++;
+	if (kvm_swp_convert(first, done, true) < done)
+		panic("memory that is shared with the host cannot be told from other memory");
+	kvm_swp_forget(first, first + nr, NULL);
+	return -EIO;
+}
+
+static int kvm_swp_unshare(unsigned long first, unsigned long nr)
+{
+	unsigned long done = kvm_swp_convert(first, nr, true);
+
+	kvm_swp_forget(first, first + done,
+		       kmalloc(sizeof(struct kvm_swp_range), GFP_ATOMIC));
+	return done == nr ? 0 : -EIO;
+}
+
+/*
+ * Ask the host to make @nr pages from @pa on private or shared.  Sharing may sleep.
+ * Returns 0 or a negative errno; pages that could not be shared are private then.
+ */
 int kvm_sw_protected_map(phys_addr_t pa, unsigned long nr, bool private)
 {
-	unsigned long first = PHYS_PFN(pa), last = first + nr - 1;
-	int r;
-
-	if (!private) {
-		r = mtree_store_range(&kvm_swp_shared, first, last,
-				      xa_mk_value(1), GFP_KERNEL);
-		if (r)
-			return r;
-	}
-
-	r = kvm_swp_convert(pa, nr, private);
-	/* If there is no memory for this, the pages are made private twice. */
-	if (!r && private)
-		mtree_store_range(&kvm_swp_shared, first, last, NULL,
-				  GFP_KERNEL);
-
-	return r;
+	return private ? kvm_swp_unshare(PHYS_PFN(pa), nr) :
+			 kvm_swp_share(PHYS_PFN(pa), nr);
 }
 
 int set_memory_encrypted(unsigned long addr, int numpages)
@@ -117,20 +196,48 @@ bool cc_platform_has(enum cc_attr attr)
 }
 EXPORT_SYMBOL_GPL(cc_platform_has);
 
+/* Returns whether nothing is shared any more. */
+static bool kvm_swp_unshare_all(void)
+{
+	struct kvm_swp_range *range;
+	bool all = true;
+	unsigned long flags;
+
+	spin_lock_irqsave(&kvm_swp_lock, flags);
+	WRITE_ONCE(kvm_swp_ending, true);
+	list_for_each_entry(range, &kvm_swp_shared, list) {
+		range->first += kvm_swp_convert(range->first,
+						range->end - range->first, true);
+		all &= range->first == range->end;
+	}
+	spin_unlock_irqrestore(&kvm_swp_lock, flags);
+
+	return all;
+}
+
 /*
- * For reboot and kexec: devices are shut down, and the other CPUs are stopped, wherever
- * they were.
+ * For reboot and kexec: other CPUs are stopped, and nothing is shared from now on.  The
+ * next kernel takes all of its memory for private.
+ *
+ * Devices still use what is shared unless they were shut down, which they are not after a
+ * panic.
  */
 void kvm_sw_protected_unshare_all(void)
 {
-	MA_STATE(mas, &kvm_swp_shared, 0, 0);
-	void *entry;
+	static bool gave_up;
+	int tries;
 
-	rcu_read_lock();
-	mas_for_each(&mas, entry, ULONG_MAX)
-		kvm_swp_convert(PFN_PHYS(mas.index), mas.last - mas.index + 1,
-				true);
-	rcu_read_unlock();
+	if (!kvm_swp_unit || system_state != SYSTEM_RESTART || gave_up)
+		return;
+
+	for (tries = 0; tries < KVM_SWP_TRIES; tries++)
+		if (kvm_swp_unshare_all())
+			return;
+
+	gave_up = true;
+	pr_emerg("the host does not take back all memory that is shared\n");
+	if (kexec_in_progress)
+		panic("the next kernel would take it for private");
 }
 
 static bool __init kvm_swp_detect(void)

@@ -37,10 +37,10 @@
 #include <asm/x86_init.h>
 
 /*
- * How often a request is made again that the host could not fulfil.  The host waits for
- * tens of milliseconds each time.
+ * How often a request is made that the host could not fulfil.  The host waits for tens
+ * of milliseconds each time, and the VMM for a second, perhaps.
  */
-#define KVM_SWP_TRIES		100
+#define KVM_SWP_TRIES		20
 /* The bounce buffers: a part of the memory between these sizes. */
 #define KVM_SWP_BOUNCE_PERCENT	6
 #define KVM_SWP_BOUNCE_MIN	SZ_16M
@@ -64,13 +64,10 @@ static int __init kvm_swp_parse(char *arg)
 early_param("kvm_sw_protected", kvm_swp_parse);
 
 /*
- * Ask the host to make @nr pages from @pa on private or shared.  The host may do so in
- * parts, but answers for all of it.
- *
  * Before alternatives are patched, kvm_hypercall3() is VMCALL, which KVM on AMD would
  * have to rewrite in the guest's memory.
  */
-int kvm_sw_protected_map(phys_addr_t pa, unsigned long nr, bool private)
+static long kvm_swp_call(phys_addr_t pa, unsigned long nr, bool private)
 {
 	unsigned long attrs = KVM_MAP_GPA_RANGE_ENC_STAT(private) |
 			      KVM_MAP_GPA_RANGE_PAGE_SZ_4K;
@@ -92,7 +89,22 @@ int kvm_sw_protected_map(phys_addr_t pa, unsigned long nr, bool private)
 		pr_warn_ratelimited("the host refuses to make %lu pages at %pa %s: %ld\n",
 				    nr, &pa, private ? "private" : "shared", r);
 
-	return r ? -EIO : 0;
+	return r;
+}
+
+/*
+ * Ask the host to make @nr pages from @pa on private or shared.  The host may do so in
+ * parts, but answers for all of it.
+ */
+int kvm_sw_protected_map(phys_addr_t pa, unsigned long nr, bool private)
+{
+	if (!kvm_swp_call(pa, nr, private))
+		return 0;
+
+	/* It may have shared some or all of it. */
+	if (!private && kvm_swp_call(pa, nr, true))
+		panic("memory that is shared with the host cannot be told from other memory");
+	return -EIO;
 }
 
 /* For set_memory_encrypted() and set_memory_decrypted(). */

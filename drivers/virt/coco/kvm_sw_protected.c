@@ -24,6 +24,7 @@
 #define pr_fmt(fmt) "kvm-sw-protected: " fmt
 
 #include <linux/init.h>
+#include <linux/iommu.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/kvm_sw_protected.h>
@@ -52,11 +53,11 @@ static unsigned long contiguous_pages(unsigned long vaddr, unsigned long nr,
 	return i;
 }
 
-static int convert(unsigned long vaddr, unsigned long nr, bool private)
+/* Returns how many of the pages were converted before the host refused. */
+static unsigned long convert(unsigned long vaddr, unsigned long nr, bool private)
 {
 	unsigned long done, n;
 	phys_addr_t pa;
-	int r;
 
 	for (done = 0; done < nr; done += n) {
 		n = contiguous_pages(vaddr + done * PAGE_SIZE, nr - done, &pa);
@@ -71,32 +72,29 @@ static int convert(unsigned long vaddr, unsigned long nr, bool private)
 		if (!private)
 			memset((void *)vaddr + done * PAGE_SIZE, 0,
 			       n * PAGE_SIZE);
-		r = kvm_sw_protected_map(pa, n, private);
-		if (r)
-			return r;
+		if (kvm_sw_protected_map(pa, n, private))
+			break;
 	}
 
-	return 0;
+	return done;
 }
 
 /*
  * Make @nr pages from @vaddr on, which is in the direct map or in the vmalloc space,
- * private or shared.  What is shared is zeroed.  May sleep.  Returns 0 or a negative
- * errno: pages that were to be shared are private then, and any of those that were to
- * be private may be shared.
+ * private or shared.  What is shared is zeroed; sharing may sleep.  Returns 0 or -EIO:
+ * pages that were to be shared are private then, as a caller that could not share memory
+ * uses it as before; pages that were to be private may be shared.
  */
 int kvm_sw_protected_set(unsigned long vaddr, unsigned long nr, bool private)
 {
-	int r = convert(vaddr, nr, private);
+	unsigned long done = convert(vaddr, nr, private);
 
-	/*
-	 * A caller that could not share memory uses it as before, but the host may
-	 * have shared some or all of it.
-	 */
-	if (r && !private && convert(vaddr, nr, true))
+	if (done == nr)
+		return 0;
+
+	if (!private && convert(vaddr, done, true) < done)
 		panic("memory that is shared with the host cannot be told from other memory");
-
-	return r;
+	return -EIO;
 }
 
 /* The image would have the memory in clear, on a disk of the host. */
@@ -116,6 +114,8 @@ static struct notifier_block pm_notifier = {
 /* Called once, early during boot, when it is clear that this is such a guest. */
 void __init kvm_sw_protected_guest_init(void)
 {
+	/* Memory that an IOMMU translates to would be private. */
+	iommu_set_default_passthrough(true);
 	virtio_set_mem_acc_cb(virtio_require_restricted_mem_acc);
 	register_pm_notifier(&pm_notifier);
 }
