@@ -297,6 +297,32 @@ static void case_map(void)
 	check(!can_read(ram + DATA) && !can_read(ram + RAM - PAGE));
 }
 
+/* The ends of the memory, requests that change nothing, and what is not the guest's. */
+static void case_map_odd(void)
+{
+	static const uint64_t pages[] = { 0, RAM - PAGE };
+	size_t i;
+
+	start();
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		check(!guest_maps(pages[i], 1, SHARED));
+		check(!guest_maps(pages[i], 1, SHARED) && can_read(ram + pages[i]));
+		check(!guest_maps(pages[i], 1, PRIVATE));
+		check(!guest_maps(pages[i], 1, PRIVATE) && !can_read(ram + pages[i]));
+	}
+	check(guest_maps(0xfee00000, 1, SHARED) == -EINVAL);
+	check(guest_maps(1ULL << 40, 1, SHARED) == -EINVAL);
+	check(guest_maps(0, 1ULL << 40, SHARED) == -EINVAL);
+	check(guest_maps(0, UINT64_MAX, SHARED) == -EINVAL);
+	check(guest_maps(PAGE, UINT64_MAX / PAGE, SHARED) == -EINVAL);
+	check(guest_maps(UINT64_MAX - PAGE + 1, 1, SHARED) == -EINVAL);
+	check(!can_read_any(ram, RAM));
+	/* All of it, shared and private again, with what was in it. */
+	check(!guest_maps(0, RAM / PAGE, SHARED) && can_read(ram + DATA));
+	check(!guest_maps(0, RAM / PAGE, PRIVATE) && !can_read_any(ram, RAM));
+	check(guest_read(&vcpus[0], DATA) == 0x5a);
+}
+
 static void case_guest(void)
 {
 	start();
@@ -499,6 +525,7 @@ static const struct {
 	{ "io", "io:0x80", 0, case_io },
 	{ "guest", "guest", 0, case_guest },
 	{ "map", "run", 0, case_map },
+	{ "map-odd", "run", 0, case_map_odd },
 	{ "map-held", "run", 0, case_map_held },
 	{ "fault", "run", 0, case_fault },
 	{ "threads", "run", 0, case_threads },
