@@ -26,6 +26,7 @@
 #include <linux/kexec.h>
 #include <linux/kvm_sw_protected.h>
 #include <linux/list.h>
+#include <linux/mem_encrypt.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/set_memory.h>
@@ -35,7 +36,7 @@
 #include <linux/swiotlb.h>
 
 #include <asm/hypervisor.h>
-#include <asm/mem_encrypt.h>
+#include <asm/kvm_sw_protected.h>
 
 /*
  * The bounce buffers: a part of the memory between these sizes.  Every page of them is
@@ -145,7 +146,7 @@ static int kvm_swp_share(unsigned long first, unsigned long nr)
 		return 0;
 
 	/* A part of a page may be shared. */
-	if (PAGE_SIZE > kvm_swp_unit)
+	if (kvm_swp_unit < PAGE_SIZE)
 		done++;
 	if (kvm_swp_convert(first, done, true) < done)
 		panic("memory that is shared with the host cannot be told from other memory");

@@ -153,6 +153,7 @@ int gmem_run(int fd, unsigned long request, void *arg)
 {
 	struct gmem_vcpu vcpu;
 	enum answer answer;
+	bool open;
 	int ret;
 
 	if (!gmem_options.protected)
@@ -163,10 +164,10 @@ int gmem_run(int fd, unsigned long request, void *arg)
 	do {
 		ret = vcpu.open ? 0 : gmem_sys_ioctl(fd, request, arg);
 		answer = answered(&vcpu, ret);
-		if (vcpu.open != (answer == ANSWER_OPEN)) {
-			vcpu.open = !vcpu.open;
-			set_open(fd, vcpu.open);
-		}
+		open = answer == ANSWER_OPEN;
+		if (open != vcpu.open)
+			set_open(fd, open);
+		vcpu.open = open;
 	} while (answer == ANSWER_DONE);
-	return answer == ANSWER_OPEN ? -EINTR : ret;
+	return open ? -EINTR : ret;
 }

@@ -114,6 +114,16 @@ static void send_again(siginfo_t *info, ucontext_t *context)
 	syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, info);
 }
 
+/* An access faults again, and ends the VMM; a signal that was sent must be sent again. */
+static void take_default(const siginfo_t *info)
+{
+	if (next_sigaction(SIGBUS, &its_action, NULL))
+		return;
+	installed = false;
+	if (info->si_code <= 0)
+		raise(SIGBUS);
+}
+
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	static atomic_bool explained;
@@ -130,12 +140,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	else if (its_action.sa_handler != SIG_DFL &&
 		 its_action.sa_handler != SIG_IGN)
 		its_action.sa_handler(sig);
-	else if (!next_sigaction(SIGBUS, &its_action, NULL)) {
-		/* An access faults again and takes the default action. */
-		installed = false;
-		if (info->si_code <= 0)
-			raise(SIGBUS);
-	}
+	else
+		take_default(info);
 }
 
 /* Called when there is a protected VM. */
