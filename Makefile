@@ -49,6 +49,7 @@ test-all: ## make test, and what it leaves out to save time
 
 bench: need-l1 kernel ## measure our kernel and a newer one, path by path
 	@bench/measure
+	@bench/virtio-blk
 
 base-selftests: tree ## record what passes on the unmodified base
 	@pipeline/need kernel l1

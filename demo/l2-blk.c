@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * l2-blk DISK: in L2, print the nanoseconds of one read and of one write of 4 KiB, the
- * mean of many, one at a time, with O_DIRECT. Writes go to the fourth MiB of DISK.
+ * l2-blk DISK: in L2, print the nanoseconds of one read and of one write of 4 KiB, one at
+ * a time, with O_DIRECT: the mean of many, in the fastest of a few rounds, in which the
+ * system did nothing else. Writes go to the fourth MiB of DISK.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -15,6 +16,7 @@
 
 #define BLOCK		4096
 #define NR_BLOCKS	256
+#define NR_ROUNDS	6
 #define WRITE_AT	(3L << 20)
 
 static void *buffer;
@@ -47,6 +49,19 @@ static long mean(bool write)
 		start.tv_nsec) / NR_BLOCKS;
 }
 
+static long fastest(bool write)
+{
+	long best = mean(write), next;
+	int i;
+
+	for (i = 1; i < NR_ROUNDS; i++) {
+		next = mean(write);
+		if (next < best)
+			best = next;
+	}
+	return best;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2)
@@ -58,7 +73,7 @@ int main(int argc, char **argv)
 	if (!buffer)
 		err(1, "aligned_alloc");
 	memset(buffer, 0x5a, BLOCK);
-	printf("L2: blk_read=%ld\n", mean(false));
-	printf("L2: blk_write=%ld\n", mean(true));
+	printf("L2: blk_read=%ld\n", fastest(false));
+	printf("L2: blk_write=%ld\n", fastest(true));
 	return 0;
 }
