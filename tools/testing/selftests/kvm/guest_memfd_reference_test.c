@@ -353,19 +353,27 @@ static void *copy_thread(void *arg)
 	return NULL;
 }
 
-/* Transient references do not prevent a conversion for long. */
+/*
+ * Transient references do not prevent a conversion for long, if the caller pauses
+ * before the next attempt: to copy a block, the thread references one page after the
+ * other, and each attempt makes it fault again.
+ */
 static const char *test_transient(void)
 {
+	/* The copy of a whole block takes long. */
+	int rounds = size > NR_PAGES * page_size ? 10 : 50;
 	int fd = start(), i, tries, total = 0;
 	unsigned long copied = 0;
 	pthread_t thread;
 
 	stop_thread = false;
 	pthread_create(&thread, NULL, copy_thread, &copied);
-	for (i = 0; i < 50; i++) {
-		for (tries = 0; __gmem_make_private(fd, 0, size); tries++)
+	for (i = 0; i < rounds; i++) {
+		for (tries = 0; __gmem_make_private(fd, 0, size); tries++) {
 			TEST_ASSERT(errno == EAGAIN && tries < 100,
 				    "errno %d after %d tries", errno, tries);
+			usleep(10000);
+		}
 		total += tries;
 		gmem_assert_no_access(mem, size);
 		gmem_make_shared(fd, 0, size);
