@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * peek PID PATTERN: find out what a process on the host can read of a VM's memory.
+ * peek [-r] PID PATTERN: find out what a process on the host can read of a VM's memory.
  *
  * PID is a VMM with guest_memfds; the program needs root. It reads each page of the
  * files in three ways: at the VMM's mappings, through /proc/PID/mem and with
@@ -9,7 +9,7 @@
  * contain PATTERN, and the last error.
  *
  * It also tries to make the first page of each file private, which succeeds only in a
- * protected VM; there the page is private already.
+ * protected VM; there the page is private already. With -r it only reads.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -43,6 +43,7 @@ struct way {
 
 static const char *pattern;
 static pid_t pid;
+static bool only_read;
 static sigjmp_buf on_sigbus;
 
 static void sigbus(int sig)
@@ -197,20 +198,27 @@ static void read_files(void)
 			die("pidfd_getfd");
 		read_own_mapping(&own, fd);
 		files++;
-		private += knows_private(fd);
+		private += !only_read && knows_private(fd);
 		close(fd);
 	}
 	closedir(dir);
 	print(&own);
-	printf("files=%u\nfiles_of_protected_vm=%u\n", files, private);
+	printf("files=%u\n", files);
+	if (!only_read)
+		printf("files_of_protected_vm=%u\n", private);
 }
 
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = sigbus };
 
+	if (argc == 4 && !strcmp(argv[1], "-r")) {
+		only_read = true;
+		argc--;
+		argv++;
+	}
 	if (argc != 3 || !*argv[2]) {
-		fputs("usage: peek PID PATTERN\n", stderr);
+		fputs("usage: peek [-r] PID PATTERN\n", stderr);
 		return 2;
 	}
 	pid = atoi(argv[1]);
