@@ -104,6 +104,7 @@ bool guest_memory_is_page(struct page *page)
 	return !get_kernel_nofault(aops, &mapping->a_ops) &&
 	       aops == &guest_memory_aops;
 }
+EXPORT_SYMBOL_NS_GPL(guest_memory_is_page, GUEST_MEMORY);
 
 /* Pages never move: guests map them without holding references. */
 static int guest_memory_migrate_folio(struct address_space *mapping,
