@@ -214,10 +214,9 @@ static struct folio *guest_memory_alloc_huge(struct inode *inode, pgoff_t start,
 					     gfp_t gfp)
 {
 	int nid = guest_memory_huge_node(inode, start);
-	struct folio *folio = NULL;
+	struct folio *folio;
 
-	if (guest_memory_has_room(nid))
-		folio = guest_memory_source(inode)->alloc_huge(nid, gfp);
+	folio = guest_memory_source(inode)->alloc_huge(nid, gfp);
 	if (!folio)
 		atomic_long_inc(&GUEST_MEMORY_I(inode)->fallbacks);
 
@@ -240,23 +239,35 @@ void guest_memory_clear_huge(struct folio *folio, pgoff_t index)
 bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
 			     enum guest_memory_reason reason)
 {
+	bool has_address = guest_memory_source(inode)->has_address;
 	pgoff_t start = round_down(index, GUEST_MEMORY_BLOCK_PAGES);
 	gfp_t gfp = guest_memory_huge_gfp(inode, reason);
 	struct mutex *lock = guest_memory_block_lock(inode, start);
+	bool lock_first, added = false;
 	struct folio *folio;
-	bool added = false;
 
 	if (!guest_memory_want_huge(inode, start))
 		return false;
 
-	/* This may take long, unlike zeroing. */
-	folio = guest_memory_alloc_huge(inode, start, gfp);
-	if (!folio)
-		return false;
+	/*
+	 * Allocation may take long, unlike zeroing.  Where what it returns is zero,
+	 * and nobody waits for memory, that is the other way round.
+	 */
+	lock_first = !has_address && !(gfp & __GFP_DIRECT_RECLAIM);
+	if (lock_first) {
+		mutex_lock(lock);
+		if (!guest_memory_want_huge(inode, start)) {
+			mutex_unlock(lock);
+			return xa_load(&inode->i_mapping->i_pages, index);
+		}
+	}
 
-	mutex_lock(lock);
-	if (guest_memory_want_huge(inode, start)) {
-		if (!want_init_on_alloc(gfp))
+	folio = guest_memory_alloc_huge(inode, start, gfp);
+	if (!lock_first)
+		mutex_lock(lock);
+	if (folio && guest_memory_want_huge(inode, start)) {
+		/* What has no address was zeroed when it lost it. */
+		if (has_address && !want_init_on_alloc(gfp))
 			guest_memory_clear_huge(folio, index);
 		added = guest_memory_insert_huge(inode, folio, start, gfp);
 		folio = NULL;
@@ -264,21 +275,32 @@ bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
 	mutex_unlock(lock);
 
 	/* Others were faster, and it has no content. */
-	if (folio)
+	if (folio && has_address)
 		folio_put(folio);
+	else if (folio)
+		guest_memory_discard_folio(inode, folio);
 
 	return added || xa_load(&inode->i_mapping->i_pages, index);
 }
 
-/* Copy to all of @folio, or to none of it as far as @from is concerned. */
-static bool guest_memory_copy_huge(struct folio *folio, struct iov_iter *from)
+/*
+ * Copy to all of @folio, or to none of it as far as @from is concerned.  By way of
+ * @bounce if the pages have no address.
+ */
+static bool guest_memory_copy_huge(struct folio *folio, struct iov_iter *from,
+				   struct page *bounce)
 {
 	size_t copied = 0, n;
+	struct page *page;
 	unsigned long i;
 
 	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++) {
-		n = copy_page_from_iter(folio_page(folio, i), 0, PAGE_SIZE, from);
+		page = folio_page(folio, i);
+		n = copy_page_from_iter(bounce ?: page, 0, PAGE_SIZE, from);
 		copied += n;
+		if (bounce && n == PAGE_SIZE)
+			guest_memory_write_page(page, 0, page_address(bounce),
+						PAGE_SIZE);
 		if (n < PAGE_SIZE || fatal_signal_pending(current)) {
 			iov_iter_revert(from, copied);
 			return false;
@@ -297,7 +319,7 @@ static bool guest_memory_copy_huge(struct folio *folio, struct iov_iter *from)
  * Returns what was written, or 0 if it has to be done by pages.
  */
 ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
-				struct iov_iter *from)
+				struct iov_iter *from, struct page *bounce)
 {
 	gfp_t gfp = guest_memory_huge_gfp(inode, GUEST_MEMORY_POPULATE);
 	pgoff_t start = pos >> PAGE_SHIFT;
@@ -314,7 +336,7 @@ ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
 	if (!folio)
 		return 0;
 
-	if (!guest_memory_copy_huge(folio, from)) {
+	if (!guest_memory_copy_huge(folio, from, bounce)) {
 		guest_memory_discard_folio(inode, folio);
 		return 0;
 	}

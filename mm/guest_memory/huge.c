@@ -20,7 +20,8 @@
  *   announces the range before it makes guests lose it (changing_start).
  * - While pages of a block differ in their state, its folio is not mapped by the host
  *   and has no reference that came from a mapping: the conversion to private of a part
- *   sees to that, and host faults split the folio before they map a page of it.
+ *   sees to that, and host faults split the folio before they map a page of it.  Where
+ *   mappings are no way to a reference (VM_PFNMAP), except for KVM, there is no need.
  * - Nothing but this code and memory failure splits a folio.
  * - The order of a folio is stable while somebody has a reference to it, but for
  *   the one who splits it.
@@ -138,9 +139,12 @@ void guest_memory_set_whole(struct inode *inode, struct folio *folio, gfp_t gfp)
 
 	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
 
-	/* A memory error that is not seen here erases the entry under the lock. */
+	/*
+	 * A memory error that is not seen here erases the entry under the lock: memory
+	 * failure marks the page first, and the folio is on an LRU list by now.
+	 */
 	folio_lock(folio);
-	if (guest_memory_folio_good(folio)) {
+	if (!guest_memory_folio_has_poison(folio)) {
 		old = xa_store(&gi->whole,
 			       folio->index >> GUEST_MEMORY_BLOCK_ORDER,
 			       xa_mk_value(folio_pfn(folio)),
@@ -239,6 +243,14 @@ bool guest_memory_release_folio(struct folio *folio, gfp_t gfp)
 
 	if (!folio_test_large(folio))
 		return true;
+
+	/*
+	 * Page table entries that are no references do not keep it from being split,
+	 * but the walk that looks for others would take them for such.  Under the
+	 * folio lock there will be no new ones.
+	 */
+	if (guest_memory_source(inode)->vm_flags & VM_PFNMAP)
+		unmap_mapping_pages(folio->mapping, start, end - start, false);
 
 	if (folio_test_checked(folio)) {
 		folio_clear_checked(folio);
@@ -341,11 +353,12 @@ void guest_memory_split_range(struct inode *inode, pgoff_t start, pgoff_t end)
 }
 
 /* Zero @nr pages from @page on; a poisoned page must not be touched. */
-static void guest_memory_zero_pages(struct page *page, unsigned long nr)
+static void guest_memory_zero_pages(struct inode *inode, struct page *page,
+				    unsigned long nr)
 {
 	for (; nr; nr--, page++) {
 		if (!PageHWPoison(page))
-			clear_highpage(page);
+			guest_memory_source(inode)->zero_page(page);
 		cond_resched();
 	}
 }
@@ -362,6 +375,7 @@ void guest_memory_zero_borders(struct folio_batch *batch, pgoff_t start,
 
 	for (i = 0; i < folio_batch_count(batch); i++) {
 		struct folio *folio = batch->folios[i];
+		struct inode *inode = folio->mapping->host;
 		pgoff_t first = folio->index;
 		pgoff_t next = first + folio_nr_pages(folio);
 
@@ -372,11 +386,10 @@ void guest_memory_zero_borders(struct folio_batch *batch, pgoff_t start,
 
 		first = max(first, start);
 		next = min(next, end);
-		guest_memory_zero_pages(folio_file_page(folio, first),
+		guest_memory_zero_pages(inode, folio_file_page(folio, first),
 					next - first);
 		/* It is as whole as before. */
-		guest_memory_set_whole(folio->mapping->host, folio,
-				       GFP_KERNEL_ACCOUNT);
+		guest_memory_set_whole(inode, folio, GFP_KERNEL_ACCOUNT);
 		folio_put(folio);
 	}
 	batch->nr = nr;

@@ -118,8 +118,10 @@ enum guest_memory_effort {
  * @put:		the file is gone.  Optional
  * @alloc:		allocate a zeroed folio for page @index of @inode, which
  *			the NUMA policy decides about; NULL if there is none
- * @alloc_huge:		allocate 2 MiB on node @nid and no other; need not be zeroed
- *			unless @gfp implies it.  NULL if there are none.  Optional
+ * @alloc_huge:		allocate 2 MiB on node @nid and no other; if the kernel can
+ *			touch them, they need not be zeroed unless @gfp implies it.
+ *			NULL if there are none.  Optional
+ * @zero_page:		zero a page of the file
  * @discard:		free a folio that did not enter the file and may have
  *			content
  * @leave:		@folio is about to leave the file, which drops the file's
@@ -129,8 +131,8 @@ enum guest_memory_effort {
  *			caller passes on the reference that it found it with
  * @show_fdinfo:	what fdinfo says about the source.  Optional
  *
- * All but @leave are called without locks of the file and may sleep; @leave is
- * called under the folio lock.
+ * All but @leave and @zero_page are called without locks of the file, and may sleep;
+ * @leave is called under the folio lock, @zero_page under the invalidate_lock.
  */
 struct guest_memory_source_ops {
 	unsigned long vm_flags;
@@ -141,6 +143,7 @@ struct guest_memory_source_ops {
 	struct folio *(*alloc)(struct inode *inode, pgoff_t index,
 			       enum guest_memory_effort effort);
 	struct folio *(*alloc_huge)(int nid, gfp_t gfp);
+	void (*zero_page)(struct page *page);
 	void (*discard)(struct inode *inode, struct folio *folio);
 	void (*leave)(struct folio *folio);
 	void (*free)(struct inode *inode, struct folio *list);
@@ -196,7 +199,7 @@ void guest_memory_clear_huge(struct folio *folio, pgoff_t index);
 void guest_memory_init_alloc(void);
 
 ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
-				struct iov_iter *from);
+				struct iov_iter *from, struct page *bounce);
 
 /* Give the block around @index 2 MiB if it may have them.  True: look again. */
 static inline bool guest_memory_add_huge(struct inode *inode, pgoff_t index,

@@ -60,6 +60,9 @@ static struct folio *guest_memory_buddy_alloc(struct inode *inode,
 
 static struct folio *guest_memory_buddy_alloc_huge(int nid, gfp_t gfp)
 {
+	if (!guest_memory_has_room(nid))
+		return NULL;
+
 	return __folio_alloc_node(gfp | __GFP_THISNODE, GUEST_MEMORY_BLOCK_ORDER,
 				  nid);
 }
@@ -145,6 +148,7 @@ const struct guest_memory_source_ops guest_memory_buddy_source = {
 	.has_address	= true,
 	.alloc		= guest_memory_buddy_alloc,
 	.alloc_huge	= guest_memory_buddy_alloc_huge,
+	.zero_page	= clear_highpage,
 	.discard	= guest_memory_buddy_discard,
 	.free		= guest_memory_buddy_free,
 };

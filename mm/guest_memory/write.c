@@ -203,7 +203,7 @@ ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	}
 
 	while (iov_iter_count(from)) {
-		r = guest_memory_write_huge(inode, iocb->ki_pos, from);
+		r = guest_memory_write_huge(inode, iocb->ki_pos, from, bounce);
 		if (!r)
 			r = guest_memory_write_some(inode, iocb->ki_pos, from,
 						    bounce);

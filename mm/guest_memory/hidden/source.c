@@ -71,6 +71,11 @@ static struct folio *guest_memory_hidden_alloc(struct inode *inode,
 	return page ? page_folio(page) : NULL;
 }
 
+static void guest_memory_hidden_zero_page(struct page *page)
+{
+	guest_memory_zero_hidden(&page, 1);
+}
+
 static void guest_memory_hidden_leave(struct folio *folio)
 {
 	folio_get(folio);
@@ -101,6 +106,7 @@ const struct guest_memory_source_ops guest_memory_hidden_source = {
 	.get		= guest_memory_hidden_get,
 	.put		= guest_memory_hidden_put,
 	.alloc		= guest_memory_hidden_alloc,
+	.zero_page	= guest_memory_hidden_zero_page,
 	.discard	= guest_memory_hidden_discard,
 	.leave		= guest_memory_hidden_leave,
 	.free		= guest_memory_hidden_free,
