@@ -129,7 +129,7 @@ static void guest_memory_free_chunk(struct guest_memory_chunk *chunk)
 }
 
 /* True if a page of the chunk is hwpoisoned. */
-static bool guest_memory_chunk_poisoned(const struct guest_memory_chunk *chunk)
+bool guest_memory_chunk_poisoned(const struct guest_memory_chunk *chunk)
 {
 	unsigned int i;
 

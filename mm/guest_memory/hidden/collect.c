@@ -13,6 +13,7 @@
  * - Transient references (a per-CPU LRU batch, compaction) only delay this: such
  *   pages wait for a worker that checks again.
  * - A hwpoisoned page is neither touched nor freed.
+ * - A folio of a whole chunk is split, or freed as a whole.
  * - From the moment it leaves its file a page has two references of ours.
  *   Unpoisoning drops a reference, and is refused if there are more; memory
  *   failure may not have taken one of its own.  So the page is never freed to
@@ -59,9 +60,6 @@ unsigned long guest_memory_nr_leaving(void)
 {
 	return READ_ONCE(guest_memory_nr_waiting);
 }
-
-/* The references that a page has from when it leaves its file until it is free. */
-#define GUEST_MEMORY_OUR_REFS		2
 
 /*
  * Freeze the references of @folio and take it off the LRU.  False if it has
@@ -151,7 +149,7 @@ static void guest_memory_collect_or_wait(struct folio *list,
 		folio = list;
 		list = folio->private;
 
-		if (folio_test_hwpoison(folio)) {
+		if (!folio_test_large(folio) && folio_test_hwpoison(folio)) {
 			guest_memory_quarantine_folio(folio);
 			continue;
 		}
@@ -160,7 +158,13 @@ static void guest_memory_collect_or_wait(struct folio *list,
 			folio->private = busy;
 			busy = folio;
 			last = last ?: folio;
-			nr_busy++;
+			nr_busy += folio_nr_pages(folio);
+			cond_resched();
+			continue;
+		}
+
+		if (folio_test_large(folio)) {
+			guest_memory_free_hidden_huge(folio);
 			cond_resched();
 			continue;
 		}

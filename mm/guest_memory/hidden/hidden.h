@@ -5,6 +5,7 @@
  *	source.c	the operations of the source
  *	chunk.c		chunks of 2 MiB leave the direct map and return to it
  *	reserve.c	free pages of chunks, by node
+ *	huge.c		folios of a whole chunk
  *	collect.c	pages on the way from a file back to their chunk
  *	window.c	accesses of the kernel
  *	debugfs.c	statistics
@@ -55,18 +56,30 @@ unsigned int guest_memory_make_chunks(gfp_t gfp, int nid, unsigned int nr,
 				      struct list_head *list);
 bool guest_memory_drop_chunk(struct guest_memory_chunk *chunk);
 
+bool guest_memory_chunk_poisoned(const struct guest_memory_chunk *chunk);
+
 /* reserve.c */
 int guest_memory_reserve_get(void);
 void guest_memory_reserve_put(void);
 struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
 					enum guest_memory_effort effort);
 void guest_memory_reserve_free(struct page **pages, unsigned int nr);
+struct page *guest_memory_reserve_alloc_chunk(int nid, gfp_t gfp);
+void guest_memory_reserve_free_chunk(struct page *page);
 void guest_memory_reserve_quarantine(struct page *page);
 unsigned long guest_memory_reserve_nr_free(void);
 long guest_memory_reserve_nr_failed(void);
 void guest_memory_reserve_show(struct seq_file *m);
 
+/* huge.c */
+struct folio *guest_memory_hidden_alloc_huge(int nid, gfp_t gfp);
+void guest_memory_free_hidden_huge(struct folio *folio);
+
 /* collect.c */
+
+/* The references that a folio has from when it leaves its file until it is free. */
+#define GUEST_MEMORY_OUR_REFS		2
+
 void guest_memory_collect(struct folio *list);
 unsigned long guest_memory_nr_leaving(void);
 

@@ -19,8 +19,9 @@
  * - A new chunk of the right node is preferred to a free page of another node, as
  *   it serves many allocations to come.
  *
- * The lock of a reserve is the innermost one.  The mutex is held while a chunk is
- * made for an allocation; it is taken without other locks of ours.
+ * The lock of a reserve is the innermost one.  The mutexes are held while a chunk is
+ * made for an allocation; they are taken without other locks of ours, but for the one
+ * of the block that is being filled.
  */
 #include <linux/cpuset.h>
 #include <linux/guest_memory.h>
@@ -56,6 +57,7 @@
  * @nr_lost:	quarantined pages in all of them
  * @refill:	makes new chunks
  * @making:	held while a chunk is made because there is no free page
+ * @making_now:	likewise because there is no idle chunk, without reclaim
  * @nr_failed:	how often that failed, without and with all efforts; guarded by
  *		@making
  */
@@ -69,6 +71,7 @@ struct guest_memory_reserve {
 	unsigned long nr_lost;
 	struct work_struct refill;
 	struct mutex making;		/* of nr_failed */
+	struct mutex making_now;
 	unsigned int nr_failed[2];
 };
 
@@ -159,6 +162,85 @@ static struct page *guest_memory_add_chunks(struct list_head *list, bool take)
 			page = guest_memory_take_page(reserve, chunk);
 		spin_unlock(&reserve->lock);
 	}
+
+	return page;
+}
+
+/* Quarantine the hwpoisoned pages of @chunk, if any: it is not idle then. */
+static bool guest_memory_quarantine_chunk(struct guest_memory_reserve *reserve,
+					  struct guest_memory_chunk *chunk)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&reserve->lock);
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE) ||
+	    !guest_memory_chunk_poisoned(chunk))
+		return false;
+
+	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++)
+		if (PageHWPoison(chunk->page + i))
+			guest_memory_quarantine_free(reserve, chunk, i);
+
+	return true;
+}
+
+/* All pages of an idle chunk of node @nid, if there is one. */
+static struct page *guest_memory_take_chunk(int nid)
+{
+	struct guest_memory_reserve *reserve = &guest_memory_reserves[nid];
+	struct guest_memory_chunk *chunk;
+	struct page *page = NULL;
+	bool low;
+
+	if (!cpuset_node_allowed(nid, GFP_HIGHUSER))
+		return NULL;
+
+	spin_lock(&reserve->lock);
+	while (!page && !list_empty(&reserve->idle)) {
+		chunk = list_first_entry(&reserve->idle,
+					 struct guest_memory_chunk, node);
+		if (guest_memory_quarantine_chunk(reserve, chunk))
+			continue;
+
+		bitmap_zero(chunk->free, GUEST_MEMORY_CHUNK_PAGES);
+		chunk->nr_free = 0;
+		guest_memory_sort_chunk(reserve, chunk, GUEST_MEMORY_CHUNK_PAGES);
+		page = chunk->page;
+	}
+	low = reserve->nr_idle <= GUEST_MEMORY_RESERVE_LOW;
+	spin_unlock(&reserve->lock);
+
+	if (low)
+		queue_work_node(nid, system_unbound_wq, &reserve->refill);
+
+	return page;
+}
+
+/*
+ * All pages of a chunk of node @nid, without references; NULL if there is none and
+ * none can be made with @gfp.
+ */
+struct page *guest_memory_reserve_alloc_chunk(int nid, gfp_t gfp)
+{
+	struct guest_memory_reserve *reserve = &guest_memory_reserves[nid];
+	struct page *page = guest_memory_take_chunk(nid);
+	struct mutex *lock = &reserve->making_now;
+	LIST_HEAD(list);
+
+	/* Who does not reclaim must not wait for somebody who does. */
+	if (gfp & __GFP_DIRECT_RECLAIM)
+		lock = &reserve->making;
+	if (page || !cpuset_node_allowed(nid, GFP_HIGHUSER) ||
+	    mutex_lock_killable(lock))
+		return page;
+
+	page = guest_memory_take_chunk(nid);
+	if (!page && guest_memory_make_chunks(gfp, nid, 1, &list)) {
+		guest_memory_add_chunks(&list, false);
+		page = guest_memory_take_chunk(nid);
+	}
+	mutex_unlock(lock);
 
 	return page;
 }
@@ -410,6 +492,23 @@ void guest_memory_reserve_free(struct page **pages, unsigned int nr)
 	}
 }
 
+/* Return all pages of a chunk, beginning with @page: zero and without references. */
+void guest_memory_reserve_free_chunk(struct page *page)
+{
+	struct guest_memory_reserve *reserve = guest_memory_reserve_of(page);
+	struct guest_memory_chunk *chunk = guest_memory_find_chunk(page);
+	unsigned int high = guest_memory_reserve_high(page_to_nid(page));
+
+	spin_lock(&reserve->lock);
+	bitmap_fill(chunk->free, GUEST_MEMORY_CHUNK_PAGES);
+	chunk->nr_free = GUEST_MEMORY_CHUNK_PAGES;
+	guest_memory_sort_chunk(reserve, chunk, 0);
+	spin_unlock(&reserve->lock);
+
+	if (READ_ONCE(reserve->nr_idle) > high)
+		guest_memory_trim(reserve, high, ULONG_MAX);
+}
+
 /* Quarantine a hwpoisoned page that has left its file. */
 void guest_memory_reserve_quarantine(struct page *page)
 {
@@ -613,6 +712,7 @@ static int __init guest_memory_reserve_init(void)
 		INIT_WORK(&guest_memory_reserves[nid].refill,
 			  guest_memory_refill);
 		mutex_init(&guest_memory_reserves[nid].making);
+		mutex_init(&guest_memory_reserves[nid].making_now);
 	}
 
 	hotplug_memory_notifier(guest_memory_going_offline, 0);

@@ -106,6 +106,7 @@ const struct guest_memory_source_ops guest_memory_hidden_source = {
 	.get		= guest_memory_hidden_get,
 	.put		= guest_memory_hidden_put,
 	.alloc		= guest_memory_hidden_alloc,
+	.alloc_huge	= guest_memory_hidden_alloc_huge,
 	.zero_page	= guest_memory_hidden_zero_page,
 	.discard	= guest_memory_hidden_discard,
 	.leave		= guest_memory_hidden_leave,

@@ -254,11 +254,85 @@ static void test_leaving(struct kunit *test)
 	guest_memory_reserve_put();
 }
 
+static struct folio *whole_chunk(struct kunit *test)
+{
+	struct folio *folio;
+
+	folio = guest_memory_hidden_alloc_huge(numa_mem_id(), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_EQ(test, GUEST_MEMORY_CHUNK_ORDER, folio_order(folio));
+	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folio));
+	folio->private = NULL;
+
+	return folio;
+}
+
+/* No page of a chunk is anything but a free page of it. */
+static void check_free(struct kunit *test, struct page *page)
+{
+	unsigned int i;
+
+	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++, page++) {
+		KUNIT_EXPECT_FALSE(test, PageCompound(page));
+		KUNIT_EXPECT_EQ(test, 0, page_ref_count(page));
+		KUNIT_EXPECT_EQ(test, -1, atomic_read(&page->_mapcount));
+		KUNIT_EXPECT_NULL(test, page->mapping);
+		KUNIT_EXPECT_EQ(test, 0, page_private(page));
+		KUNIT_EXPECT_EQ(test, 0, page->flags & PAGE_FLAGS_CHECK_AT_PREP);
+		KUNIT_EXPECT_TRUE(test, guest_memory_page_hidden(page));
+	}
+}
+
+/* A whole chunk as a folio; it is freed as one, zeroed, after its last reference. */
+static void test_folio(struct kunit *test)
+{
+	unsigned long before = guest_memory_nr_leaving();
+	u64 val, secret = 0x5ec2e7;
+	struct folio *folio;
+	struct page *page;
+	unsigned int i;
+
+	if (!guest_memory_can_hide() || !guest_memory_has_blocks())
+		kunit_skip(test, "no folios of hidden memory here");
+
+	KUNIT_ASSERT_EQ(test, 0, guest_memory_reserve_get());
+	folio = whole_chunk(test);
+	page = folio_page(folio, 0);
+	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++)
+		guest_memory_write_page(page + i, 8 * i, &secret, sizeof(secret));
+
+	/* The one of guest_memory_collect(), and another one. */
+	folio_ref_add(folio, 2);
+	guest_memory_collect(folio);
+	KUNIT_EXPECT_EQ(test, before + GUEST_MEMORY_CHUNK_PAGES,
+			guest_memory_nr_leaving());
+	guest_memory_read_page(page + 37, 8 * 37, &val, sizeof(val));
+	KUNIT_EXPECT_EQ(test, secret, val);
+	folio_put(folio);
+	for (i = 0; i < 100 && guest_memory_nr_leaving() > before; i++)
+		msleep(100);
+	KUNIT_EXPECT_EQ(test, before, guest_memory_nr_leaving());
+	check_free(test, page);
+
+	/* As a rule, the chunk that was used last. */
+	folio = whole_chunk(test);
+	page = folio_page(folio, 0);
+	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++) {
+		guest_memory_read_page(page + i, 8 * i, &val, sizeof(val));
+		KUNIT_EXPECT_EQ(test, 0, val);
+	}
+	folio_get(folio);
+	guest_memory_collect(folio);
+	check_free(test, page);
+	guest_memory_reserve_put();
+}
+
 static struct kunit_case guest_memory_hidden_cases[] = {
 	KUNIT_CASE(test_chunk),
 	KUNIT_CASE(test_window),
 	KUNIT_CASE(test_access),
 	KUNIT_CASE(test_leaving),
+	KUNIT_CASE(test_folio),
 	{}
 };
 
