@@ -257,7 +257,7 @@ static const char *test_nearest_node(void)
 	ASSERT_OK(gmem_mbind(map + len, len, MPOL_BIND, 1ul << 0 | 1ul << 1));
 	gmem_fallocate(fd, len, len);
 	virt_map(vm, GPA + len, GPA + len, len / vm->page_size);
-	for (off = len; off < 2 * len; off += BLOCK / 2) {
+	for (off = len; off < 2 * len; off += BLOCK) {
 		gmem_guest_write(vcpu, GPA + off, 1);
 		ASSERT_EQ(gmem_node_of(gmem_traced_pfn(GPA + off)), 0);
 	}
