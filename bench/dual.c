@@ -135,10 +135,18 @@ void bench_private_2m(void)
 		cannot(prefault_rows, "-2m", NO_BLOCKS);
 		cannot(convert_rows, "-2m", NO_BLOCKS);
 		cannot(first_rows, "-2m", NO_BLOCKS);
+		cannot(private_rows, "-2m-ndm", NO_BLOCKS);
+		cannot(prefault_rows, "-2m-ndm", NO_BLOCKS);
 		return;
 	}
 	create_vm(&vm, SW_PROTECTED_VM);
 	private_memory(&vm, "-2m", 0);
+	if (capability(vm.fd, CAP_GUEST_MEMFD_FLAGS) & FLAG_NO_DIRECT_MAP) {
+		private_memory(&vm, "-2m-ndm", FLAG_NO_DIRECT_MAP);
+	} else {
+		cannot(private_rows, "-2m-ndm", NO_NDM);
+		cannot(prefault_rows, "-2m-ndm", NO_NDM);
+	}
 	destroy_vm(&vm);
 	use_blocks(false);
 }
