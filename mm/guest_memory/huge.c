@@ -100,15 +100,9 @@ unsigned int guest_memory_pfn_order(struct inode *inode, pgoff_t index,
 /* A page of the large @folio has a memory error. */
 bool guest_memory_folio_has_poison(struct folio *folio)
 {
-	struct page *page = &folio->page;
-	unsigned long i;
-
 	/* Memory failure marks the page first, then the folio. */
-	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++)
-		if (PageHWPoison(page + i))
-			return true;
-
-	return folio_test_has_hwpoisoned(folio);
+	return guest_memory_has_poison(&folio->page, GUEST_MEMORY_BLOCK_PAGES) ||
+	       folio_test_has_hwpoisoned(folio);
 }
 
 /*

@@ -209,6 +209,20 @@ static inline bool guest_memory_add_huge(struct inode *inode, pgoff_t index,
 	       __guest_memory_add_huge(inode, index, reason);
 }
 
+/* True if one of @nr pages, which is not 0, has a memory error. */
+static inline bool guest_memory_has_poison(const struct page *page,
+					   unsigned long nr)
+{
+	unsigned long flags = 0;
+
+	/* Without a branch for each page: as a rule, there is none. */
+	do
+		flags |= data_race(page++->flags);
+	while (--nr);
+
+	return flags & __PG_HWPOISON;
+}
+
 /* huge.c */
 bool guest_memory_uniform(struct inode *inode, pgoff_t index, bool *private);
 bool guest_memory_folio_has_poison(struct folio *folio);

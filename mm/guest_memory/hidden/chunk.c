@@ -131,13 +131,7 @@ static void guest_memory_free_chunk(struct guest_memory_chunk *chunk)
 /* True if a page of the chunk is hwpoisoned. */
 bool guest_memory_chunk_poisoned(const struct guest_memory_chunk *chunk)
 {
-	unsigned int i;
-
-	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++)
-		if (PageHWPoison(chunk->page + i))
-			return true;
-
-	return false;
+	return guest_memory_has_poison(chunk->page, GUEST_MEMORY_CHUNK_PAGES);
 }
 
 static bool guest_memory_hide_chunk(struct guest_memory_chunk *chunk)
