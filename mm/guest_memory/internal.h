@@ -216,9 +216,10 @@ static inline bool guest_memory_has_poison(const struct page *page,
 	unsigned long flags = 0;
 
 	/* Without a branch for each page: as a rule, there is none. */
-	do
+	do {
+		/* A race: other flags change at any time, and do not matter. */
 		flags |= data_race(page++->flags);
-	while (--nr);
+	} while (--nr);
 
 	return flags & __PG_HWPOISON;
 }
