@@ -85,8 +85,9 @@ void bench_shared_2m(void)
 		shared_memory(&vm, "-2m", 0);
 	else
 		cannot(shared_rows, "-2m", NO_BLOCKS);
-	if (use_blocks(true) &&
-	    (capability(vm.fd, CAP_GUEST_MEMFD_FLAGS) & FLAG_NO_DIRECT_MAP))
+	if (!use_blocks(true))
+		cannot(shared_rows, "-2m-ndm", NO_BLOCKS);
+	else if (capability(vm.fd, CAP_GUEST_MEMFD_FLAGS) & FLAG_NO_DIRECT_MAP)
 		shared_memory(&vm, "-2m-ndm", FLAG_NO_DIRECT_MAP);
 	else
 		cannot(shared_rows, "-2m-ndm", NO_NDM);

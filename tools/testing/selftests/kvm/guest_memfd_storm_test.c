@@ -13,6 +13,7 @@
  * Timeout: 120
  * Append: kvm-arm.mode=nvhe
  * Environment: GMEM_FLAGS=no-direct-map GMEM_BLOCK=2m
+ * Environment: GMEM_FLAGS=no-direct-map
  * Environment: GMEM_BLOCK=2m
  */
 #define _GNU_SOURCE
