@@ -28,11 +28,13 @@ struct guest_memory_user;
 #define GUEST_MEMORY_INIT_SHARED	BIT(1)	/* pages begin as shared */
 #define GUEST_MEMORY_NO_DIRECT_MAP	BIT(2)	/* pages are hidden */
 #define GUEST_MEMORY_WRITE		BIT(3)	/* write() is allowed */
+#define GUEST_MEMORY_HUGETLB		BIT(4)	/* memory of a hugetlb pool */
 /* The properties above are the flags of the ABI, the others are not. */
 #define GUEST_MEMORY_ABI_FLAGS		GENMASK(15, 0)
 #define GUEST_MEMORY_HUGE_POPULATE	BIT(16)	/* 2 MiB when populated */
 #define GUEST_MEMORY_HUGE_FAULT		BIT(17)	/* 2 MiB when touched */
 #define GUEST_MEMORY_CONVERTIBLE	BIT(18)	/* pages can become private */
+#define GUEST_MEMORY_HUGETLB_1G		BIT(19)	/* with pages of 1 GiB */
 #define GUEST_MEMORY_HUGE \
 	(GUEST_MEMORY_HUGE_POPULATE | GUEST_MEMORY_HUGE_FAULT)
 
@@ -164,12 +166,45 @@ bool guest_memory_is_page(struct page *page);
  * Context: process, may sleep; no locks needed.
  * Return: the file (O_RDWR), or ERR_PTR: -ENOMEM, -ENFILE, -ENOENT when the
  * module that owns @fops is going away, -EBUSY for GUEST_MEMORY_NO_DIRECT_MAP
- * while the machine is about to hibernate, or an error of the security module.
+ * while the machine is about to hibernate, or an error of the security module; for
+ * GUEST_MEMORY_HUGETLB also -EINVAL if @size is not a multiple of the pool's page size,
+ * -ENOMEM if the pool or the cgroup cannot provide so much, or -EINTR.
  */
 struct file *guest_memory_create_file(const char *name, loff_t size,
 				      unsigned long flags,
 				      const struct file_operations *fops,
 				      struct guest_memory_user *user);
+
+#ifdef CONFIG_GUEST_MEMORY_HUGETLB
+/**
+ * guest_memory_has_hugetlb() - test whether files can have memory of hugetlb pools
+ *
+ * Context: any, after boot; the answer does not change.
+ * Return: true if there is a pool of pages of 2 MiB or 1 GiB, however many.
+ */
+bool guest_memory_has_hugetlb(void);
+
+/**
+ * guest_memory_find_hugetlb() - find the properties of a file for a page size
+ * @shift:	log2 of the page size in bytes, 0 for the default
+ * @flags:	receives GUEST_MEMORY_* properties
+ *
+ * Context: any, after boot.
+ * Return: 0; -EINVAL if there is no such pool, or files cannot have its pages.
+ */
+int guest_memory_find_hugetlb(unsigned int shift, unsigned long *flags);
+#else
+static inline bool guest_memory_has_hugetlb(void)
+{
+	return false;
+}
+
+static inline int guest_memory_find_hugetlb(unsigned int shift,
+					    unsigned long *flags)
+{
+	return -EINVAL;
+}
+#endif
 
 /**
  * guest_memory_release() - end a user's use of an inode

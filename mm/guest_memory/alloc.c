@@ -19,11 +19,13 @@
 #include <linux/guest_memory.h>
 #include <linux/gfp.h>
 #include <linux/hash.h>
+#include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/rbtree.h>
 #include <linux/swap.h>
@@ -48,6 +50,32 @@ static struct mutex *guest_memory_block_lock(struct inode *inode, pgoff_t start)
 
 	return &guest_memory_block_locks[hash_long(key,
 						   GUEST_MEMORY_BLOCK_LOCK_BITS)];
+}
+
+void guest_memory_lock_block(struct inode *inode, pgoff_t start)
+{
+	mutex_lock(guest_memory_block_lock(inode, start));
+}
+
+void guest_memory_unlock_block(struct inode *inode, pgoff_t start)
+{
+	mutex_unlock(guest_memory_block_lock(inode, start));
+}
+
+void guest_memory_assert_block(struct inode *inode, pgoff_t start)
+{
+	lockdep_assert_held(guest_memory_block_lock(inode, start));
+}
+
+/* Wait until nobody holds the lock of a block that he has by now. */
+void guest_memory_wait_for_blocks(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(guest_memory_block_locks); i++) {
+		mutex_lock(&guest_memory_block_locks[i]);
+		mutex_unlock(&guest_memory_block_locks[i]);
+	}
 }
 
 void __init guest_memory_init_alloc(void)
@@ -166,6 +194,10 @@ static gfp_t guest_memory_huge_gfp(struct inode *inode,
 	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_COMP |
 		    __GFP_NOMEMALLOC | __GFP_NOWARN | __GFP_NORETRY;
 
+	/* The memory is there; the page cache needs a little for it. */
+	if (guest_memory_only_huge(inode))
+		return mapping_gfp_mask(inode->i_mapping) | __GFP_NOFAIL;
+
 	/* kswapd and kcompactd prepare the next one. */
 	if (reason != GUEST_MEMORY_POPULATE)
 		gfp &= ~__GFP_DIRECT_RECLAIM;
@@ -180,7 +212,25 @@ static bool guest_memory_want_huge(struct inode *inode, pgoff_t start)
 
 	return end <= guest_memory_nr_pages(inode) &&
 	       guest_memory_next_page(inode, start, end) == end &&
-	       guest_memory_policy_uniform(inode, start);
+	       (guest_memory_only_huge(inode) ||
+		guest_memory_policy_uniform(inode, start));
+}
+
+/* The memory of a hugetlb pool is not the memory cgroup's. */
+static struct mem_cgroup *guest_memory_set_memcg(struct inode *inode)
+{
+#ifdef CONFIG_MEMCG
+	if (guest_memory_only_huge(inode))
+		return set_active_memcg(root_mem_cgroup);
+#endif
+	return NULL;
+}
+
+static void guest_memory_reset_memcg(struct inode *inode,
+				     struct mem_cgroup *memcg)
+{
+	if (guest_memory_only_huge(inode))
+		set_active_memcg(memcg);
 }
 
 /* Add @folio, which is zeroed, as the block at @start.  Passes it on. */
@@ -188,10 +238,13 @@ static bool guest_memory_insert_huge(struct inode *inode, struct folio *folio,
 				     pgoff_t start, gfp_t gfp)
 {
 	struct address_space *mapping = inode->i_mapping;
+	struct mem_cgroup *memcg;
 	int r;
 
 	filemap_invalidate_lock_shared(mapping);
+	memcg = guest_memory_set_memcg(inode);
 	r = guest_memory_add_folio(inode, folio, start, gfp);
+	guest_memory_reset_memcg(inode, memcg);
 	if (!r)
 		guest_memory_set_whole(inode, folio, gfp);
 	filemap_invalidate_unlock_shared(mapping);
@@ -216,7 +269,7 @@ static struct folio *guest_memory_alloc_huge(struct inode *inode, pgoff_t start,
 	int nid = guest_memory_huge_node(inode, start);
 	struct folio *folio;
 
-	folio = guest_memory_source(inode)->alloc_huge(nid, gfp);
+	folio = guest_memory_source(inode)->alloc_huge(inode, start, nid, gfp);
 	if (!folio)
 		atomic_long_inc(&GUEST_MEMORY_I(inode)->fallbacks);
 
@@ -224,10 +277,10 @@ static struct folio *guest_memory_alloc_huge(struct inode *inode, pgoff_t start,
 }
 
 /* The touched page last, so that it is in the cache. */
-void guest_memory_clear_huge(struct folio *folio, pgoff_t index)
+void guest_memory_clear_huge(struct page *page, pgoff_t index)
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	clear_huge_page(&folio->page, index << PAGE_SHIFT,
+	clear_huge_page(page, index << PAGE_SHIFT,
 			GUEST_MEMORY_BLOCK_PAGES);
 #endif
 }
@@ -239,26 +292,29 @@ void guest_memory_clear_huge(struct folio *folio, pgoff_t index)
 bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
 			     enum guest_memory_reason reason)
 {
-	bool has_address = guest_memory_source(inode)->has_address;
+	bool zero = guest_memory_source(inode)->zero_huge;
 	pgoff_t start = round_down(index, GUEST_MEMORY_BLOCK_PAGES);
 	gfp_t gfp = guest_memory_huge_gfp(inode, reason);
 	struct mutex *lock = guest_memory_block_lock(inode, start);
 	bool lock_first, added = false;
 	struct folio *folio;
 
+	/* Others may have been faster, which is as good if there is nothing else. */
 	if (!guest_memory_want_huge(inode, start))
-		return false;
+		return guest_memory_only_huge(inode);
 
 	/*
 	 * Allocation may take long, unlike zeroing.  Where what it returns is zero,
 	 * and nobody waits for memory, that is the other way round.
 	 */
-	lock_first = !has_address && !(gfp & __GFP_DIRECT_RECLAIM);
+	lock_first = guest_memory_only_huge(inode) ||
+		     (!zero && !(gfp & __GFP_DIRECT_RECLAIM));
 	if (lock_first) {
 		mutex_lock(lock);
 		if (!guest_memory_want_huge(inode, start)) {
 			mutex_unlock(lock);
-			return xa_load(&inode->i_mapping->i_pages, index);
+			return guest_memory_only_huge(inode) ||
+			       xa_load(&inode->i_mapping->i_pages, index);
 		}
 	}
 
@@ -266,16 +322,15 @@ bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
 	if (!lock_first)
 		mutex_lock(lock);
 	if (folio && guest_memory_want_huge(inode, start)) {
-		/* What has no address was zeroed when it lost it. */
-		if (has_address && !want_init_on_alloc(gfp))
-			guest_memory_clear_huge(folio, index);
+		if (zero && !want_init_on_alloc(gfp))
+			guest_memory_clear_huge(&folio->page, index);
 		added = guest_memory_insert_huge(inode, folio, start, gfp);
 		folio = NULL;
 	}
 	mutex_unlock(lock);
 
 	/* Others were faster, and it has no content. */
-	if (folio && has_address)
+	if (folio && zero)
 		folio_put(folio);
 	else if (folio)
 		guest_memory_discard_folio(inode, folio);
@@ -312,6 +367,83 @@ static bool guest_memory_copy_huge(struct folio *folio, struct iov_iter *from,
 }
 
 /*
+ * The same, under the mutex of the block: the source may be a mapping of this file,
+ * whose faults take it.  @from was faulted in.
+ */
+static bool guest_memory_copy_huge_atomic(struct folio *folio,
+					  struct iov_iter *from,
+					  struct page *bounce)
+{
+	size_t copied = 0, n;
+	struct page *page;
+	unsigned long i;
+
+	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++) {
+		page = folio_page(folio, i);
+		n = copy_page_from_iter_atomic(bounce ?: page, 0, PAGE_SIZE, from);
+		copied += n;
+		if (bounce && n == PAGE_SIZE)
+			guest_memory_write_page(page, 0, page_address(bounce),
+						PAGE_SIZE);
+		if (n < PAGE_SIZE) {
+			iov_iter_revert(from, copied);
+			return false;
+		}
+		cond_resched();
+	}
+
+	return true;
+}
+
+/*
+ * guest_memory_write_huge() for memory that is bound to the block, so that only one can
+ * fill it at a time.  -EAGAIN: @from has to be faulted in again.
+ */
+static ssize_t guest_memory_write_bound(struct inode *inode, pgoff_t start,
+					struct iov_iter *from,
+					struct page *bounce)
+{
+	gfp_t gfp = guest_memory_huge_gfp(inode, GUEST_MEMORY_POPULATE);
+	struct folio *folio;
+	ssize_t r = 0;
+
+	guest_memory_lock_block(inode, start);
+	folio = guest_memory_want_huge(inode, start) ?
+		guest_memory_alloc_huge(inode, start, gfp) : NULL;
+	if (folio && guest_memory_folio_has_poison(folio)) {
+		/* Page by page. */
+		guest_memory_discard_folio(inode, folio);
+	} else if (folio && !guest_memory_copy_huge_atomic(folio, from, bounce)) {
+		guest_memory_discard_folio(inode, folio);
+		r = -EAGAIN;
+	} else if (folio) {
+		if (guest_memory_insert_huge(inode, folio, start, gfp))
+			r = SZ_2M;
+		else
+			iov_iter_revert(from, SZ_2M);
+	}
+	guest_memory_unlock_block(inode, start);
+
+	return r;
+}
+
+static ssize_t guest_memory_write_only_huge(struct inode *inode, pgoff_t start,
+					    struct iov_iter *from,
+					    struct page *bounce)
+{
+	int tries = 0;
+	ssize_t r;
+
+	do {
+		if (fault_in_iov_iter_readable(from, SZ_2M))
+			return 0;
+		r = guest_memory_write_bound(inode, start, from, bounce);
+	} while (r == -EAGAIN && ++tries < GUEST_MEMORY_COPY_TRIES);
+
+	return r == -EAGAIN ? 0 : r;
+}
+
+/*
  * Write a whole block at once, if there is none at @pos and it may have 2 MiB.  The
  * content is complete before it enters the file, so that the pages may be private.
  * Without the mutex: the source may be a mapping of this file, whose faults take it.
@@ -331,6 +463,9 @@ ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
 	    signal_pending(current) ||
 	    !guest_memory_want_huge(inode, start))
 		return 0;
+
+	if (guest_memory_only_huge(inode))
+		return guest_memory_write_only_huge(inode, start, from, bounce);
 
 	folio = guest_memory_alloc_huge(inode, start, gfp);
 	if (!folio)

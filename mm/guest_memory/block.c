@@ -120,10 +120,13 @@ guest_memory_get_missing_folio(struct inode *inode, pgoff_t index,
 	struct address_space *mapping = inode->i_mapping;
 	struct folio *folio, *spare;
 
-	if (guest_memory_add_huge(inode, index, reason)) {
+	while (guest_memory_add_huge(inode, index, reason)) {
 		folio = filemap_get_folio(mapping, index);
 		if (folio)
 			return folio;
+		/* Gone again. */
+		if (!guest_memory_only_huge(inode))
+			break;
 	}
 
 	spare = guest_memory_alloc_folio(inode, index, GUEST_MEMORY_MAKE);
@@ -335,6 +338,7 @@ pgoff_t guest_memory_next_page(struct inode *inode, pgoff_t start, pgoff_t end)
  */
 void guest_memory_remove_all(struct inode *inode)
 {
+	const struct guest_memory_source_ops *source = guest_memory_source(inode);
 	pgoff_t end = guest_memory_nr_pages(inode);
 	pgoff_t start = 0, next;
 	struct folio *list;
@@ -345,9 +349,13 @@ void guest_memory_remove_all(struct inode *inode)
 	guest_memory_clear_whole(inode, start, end);
 	while ((start = guest_memory_next_page(inode, start, end)) < end) {
 		next = guest_memory_batch_end(start, end);
-		guest_memory_split_range(inode, start, next);
-		list = guest_memory_remove_range(inode, start, next);
-		guest_memory_source(inode)->free(inode, list);
+		if (source->remove) {
+			source->remove(inode, start, next);
+		} else {
+			guest_memory_split_range(inode, start, next);
+			list = guest_memory_remove_range(inode, start, next);
+			source->free(inode, list);
+		}
 		start = next;
 	}
 }

@@ -23,8 +23,9 @@
 static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 				     pgoff_t end)
 {
+	const struct guest_memory_source_ops *source = guest_memory_source(inode);
 	struct address_space *mapping = inode->i_mapping;
-	struct folio *list;
+	struct folio *list = NULL;
 
 	filemap_invalidate_lock(mapping);
 	guest_memory_clear_whole(inode, start, end);
@@ -39,8 +40,12 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 	 * that the host may use the new page.
 	 */
 	unmap_mapping_pages(mapping, start, end - start, true);
-	guest_memory_split_range(inode, start, end);
-	list = guest_memory_remove_range(inode, start, end);
+	if (source->remove) {
+		source->remove(inode, start, end);
+	} else {
+		guest_memory_split_range(inode, start, end);
+		list = guest_memory_remove_range(inode, start, end);
+	}
 	/* A memory failure since then may have marked page tables anew. */
 	if (READ_ONCE(GUEST_MEMORY_I(inode)->poisoned))
 		unmap_mapping_pages(mapping, start, end - start, true);
@@ -54,7 +59,10 @@ static void guest_memory_punch_batch(struct inode *inode, pgoff_t start,
 	filemap_invalidate_unlock(mapping);
 
 	/* Zeroing takes by far the longest, so it is done without locks. */
-	guest_memory_source(inode)->free(inode, list);
+	if (source->remove)
+		source->clean(inode, start, end);
+	else
+		source->free(inode, list);
 }
 
 static long guest_memory_punch_hole(struct inode *inode, pgoff_t start,
@@ -89,8 +97,9 @@ static int guest_memory_populate_huge(struct inode *inode, pgoff_t start,
 	bool present = xa_load(pages, start);
 
 	if (!guest_memory_may_be_huge(inode) ||
-	    !IS_ALIGNED(start, GUEST_MEMORY_BLOCK_PAGES) ||
-	    end - start < GUEST_MEMORY_BLOCK_PAGES)
+	    (!guest_memory_only_huge(inode) &&
+	     (!IS_ALIGNED(start, GUEST_MEMORY_BLOCK_PAGES) ||
+	      end - start < GUEST_MEMORY_BLOCK_PAGES)))
 		return present ? 0 : -1;
 
 	if (!present &&
@@ -117,7 +126,8 @@ static long guest_memory_alloc_batch(struct inode *inode, pgoff_t *start,
 
 		order = guest_memory_populate_huge(inode, *start, end);
 		if (order >= 0) {
-			*start += 1ul << order;
+			*start = round_down(*start, 1ul << order) +
+				 (1ul << order);
 			continue;
 		}
 

@@ -76,6 +76,11 @@ static vm_fault_t guest_memory_fault_alloc(struct vm_fault *vmf,
 	pgoff_t index = vmf->pgoff;
 	struct file *file;
 
+	/* There is no spare, but the next try finds the page. */
+	if (guest_memory_only_huge(inode))
+		return guest_memory_add_huge(inode, index, GUEST_MEMORY_FAULT) ?
+		       0 : guest_memory_fault_error(inode, -ENOMEM);
+
 	/* An earlier try may have made memory of another node. */
 	*spare = guest_memory_alloc_folio(inode, index,
 					  vmf->flags & FAULT_FLAG_TRIED ?

@@ -26,6 +26,7 @@
  * - The order of a folio is stable while somebody has a reference to it, but for
  *   the one who splits it.
  */
+#include <linux/bitops.h>
 #include <linux/delay.h>
 #include <linux/guest_memory.h>
 #include <linux/highmem.h>
@@ -42,14 +43,15 @@
 #include "internal.h"
 
 /*
- * True if all pages of the block around @index have the same state, *@private, and
- * no conversion is changing that.
+ * True if all pages of the block of @order around @index have the same state,
+ * *@private, and no conversion is changing that.
  */
-bool guest_memory_uniform(struct inode *inode, pgoff_t index, bool *private)
+static bool guest_memory_order_uniform(struct inode *inode, pgoff_t index,
+				       unsigned int order, bool *private)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
-	pgoff_t start = round_down(index, GUEST_MEMORY_BLOCK_PAGES);
-	pgoff_t end = start + GUEST_MEMORY_BLOCK_PAGES, last;
+	pgoff_t start = round_down(index, BIT(order));
+	pgoff_t end = start + BIT(order), last;
 
 	/* Pairs with guest_memory_set_changing(): after the change, look anew. */
 	if (start < smp_load_acquire(&gi->changing_end) &&
@@ -59,6 +61,12 @@ bool guest_memory_uniform(struct inode *inode, pgoff_t index, bool *private)
 	*private = guest_memory_find_state(inode, start, &last);
 
 	return last >= end - 1;
+}
+
+bool guest_memory_uniform(struct inode *inode, pgoff_t index, bool *private)
+{
+	return guest_memory_order_uniform(inode, index, GUEST_MEMORY_BLOCK_ORDER,
+					  private);
 }
 
 bool guest_memory_has_whole(struct inode *inode)
@@ -77,6 +85,12 @@ unsigned int guest_memory_max_order(struct inode *inode, pgoff_t index)
 	    !guest_memory_uniform(inode, index, &private))
 		return 0;
 
+	if (GUEST_MEMORY_I(inode)->pool &&
+	    guest_memory_giant_whole(inode, index) &&
+	    guest_memory_order_uniform(inode, index, GUEST_MEMORY_GIANT_ORDER,
+				       &private))
+		return GUEST_MEMORY_GIANT_ORDER;
+
 	return GUEST_MEMORY_BLOCK_ORDER;
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_max_order, GUEST_MEMORY);
@@ -93,8 +107,12 @@ unsigned int guest_memory_pfn_order(struct inode *inode, pgoff_t index,
 	entry = xa_load(&GUEST_MEMORY_I(inode)->whole,
 			index >> GUEST_MEMORY_BLOCK_ORDER);
 
-	return entry && xa_to_value(entry) + index % GUEST_MEMORY_BLOCK_PAGES ==
-			pfn ? GUEST_MEMORY_BLOCK_ORDER : 0;
+	if (!entry || xa_to_value(entry) + index % GUEST_MEMORY_BLOCK_PAGES != pfn)
+		return 0;
+
+	return GUEST_MEMORY_I(inode)->pool &&
+	       guest_memory_giant_whole(inode, index) ?
+	       GUEST_MEMORY_GIANT_ORDER : GUEST_MEMORY_BLOCK_ORDER;
 }
 
 /* A page of the large @folio has a memory error. */
@@ -122,6 +140,13 @@ bool guest_memory_folio_good(struct folio *folio)
 	return !guest_memory_folio_has_poison(folio);
 }
 
+/* Whether guests may map the block at @start as one page has changed by @nr. */
+static void guest_memory_count_block(struct inode *inode, pgoff_t start, int nr)
+{
+	guest_memory_count_whole(inode, start, nr);
+	guest_memory_account(inode, 0, nr);
+}
+
 /*
  * @folio, to which the caller has a reference, is a block of the file.  Without
  * memory for the entry, the block is mapped by single pages.
@@ -144,7 +169,7 @@ void guest_memory_set_whole(struct inode *inode, struct folio *folio, gfp_t gfp)
 			       xa_mk_value(folio_pfn(folio)),
 			       gfp & GFP_RECLAIM_MASK);
 		if (!old)
-			guest_memory_account(inode, 0, 1);
+			guest_memory_count_block(inode, folio->index, 1);
 	}
 	folio_unlock(folio);
 }
@@ -157,7 +182,6 @@ void guest_memory_clear_whole(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 	unsigned long block = start >> GUEST_MEMORY_BLOCK_ORDER;
-	long nr = 0;
 	void *entry;
 
 	if (xa_empty(&gi->whole))
@@ -165,8 +189,54 @@ void guest_memory_clear_whole(struct inode *inode, pgoff_t start, pgoff_t end)
 
 	xa_for_each_range(&gi->whole, block, entry, block,
 			  (end - 1) >> GUEST_MEMORY_BLOCK_ORDER)
-		nr += !!xa_erase(&gi->whole, block);
-	guest_memory_account(inode, 0, -nr);
+		if (xa_erase(&gi->whole, block))
+			guest_memory_count_block(inode,
+						 block << GUEST_MEMORY_BLOCK_ORDER,
+						 -1);
+}
+
+/*
+ * A page of the blocks [start, end) has a memory error: guests lose them.  With the
+ * invalidate_lock or the folio lock.
+ */
+static void guest_memory_lose_whole(struct inode *inode, pgoff_t start,
+				    pgoff_t end)
+{
+	guest_memory_lock_bindings_shared(inode);
+	guest_memory_clear_whole(inode, start, end);
+	guest_memory_invalidate_begin(inode, start, end);
+	guest_memory_invalidate_end(inode, start, end);
+	guest_memory_unlock_bindings_shared(inode);
+}
+
+/*
+ * The block at @start, whose first page is @page, is in the file as a whole, as it was
+ * before.  Guests cannot reach it yet.
+ */
+void guest_memory_restore_whole(struct inode *inode, pgoff_t start,
+				struct page *page)
+{
+	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
+
+	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
+
+	if (guest_memory_has_poison(page, GUEST_MEMORY_BLOCK_PAGES))
+		return;
+
+	if (!xa_store(&gi->whole, start >> GUEST_MEMORY_BLOCK_ORDER,
+		      xa_mk_value(page_to_pfn(page)),
+		      GFP_KERNEL_ACCOUNT | __GFP_NOFAIL))
+		guest_memory_count_block(inode, start, 1);
+
+	/*
+	 * Memory failure marks the page before it erases the entry.  Look after the
+	 * entry is there: one of the two sees the other.  By now a page of 1 GiB may
+	 * map it.
+	 */
+	smp_mb();
+	if (guest_memory_has_poison(page, GUEST_MEMORY_BLOCK_PAGES))
+		guest_memory_lose_whole(inode, start,
+					start + GUEST_MEMORY_BLOCK_PAGES);
 }
 
 pgoff_t guest_memory_nr_whole(struct inode *inode)
@@ -257,11 +327,7 @@ bool guest_memory_release_folio(struct folio *folio, gfp_t gfp)
 	/* As in guest_memory_error_page(). */
 	WRITE_ONCE(GUEST_MEMORY_I(inode)->poisoned, true);
 
-	guest_memory_lock_bindings_shared(inode);
-	guest_memory_clear_whole(inode, start, end);
-	guest_memory_invalidate_begin(inode, start, end);
-	guest_memory_invalidate_end(inode, start, end);
-	guest_memory_unlock_bindings_shared(inode);
+	guest_memory_lose_whole(inode, start, end);
 
 	return true;
 }
@@ -346,9 +412,25 @@ void guest_memory_split_range(struct inode *inode, pgoff_t start, pgoff_t end)
 		guest_memory_split_poisoned(inode, start, end);
 }
 
+/*
+ * Make single pages of the @nr pages of a folio, which has no references.  Whatever a
+ * page of a folio has in place of a mapping, an index or a list is gone then.
+ */
+void guest_memory_break_pages(struct page *page, unsigned long nr)
+{
+	for (; nr; nr--, page++) {
+		/* Atomic, as a memory error may be marked at any time. */
+		set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
+		INIT_LIST_HEAD(&page->lru);
+		page->mapping = NULL;
+		page->index = 0;
+		set_page_private(page, 0);
+	}
+}
+
 /* Zero @nr pages from @page on; a poisoned page must not be touched. */
-static void guest_memory_zero_pages(struct inode *inode, struct page *page,
-				    unsigned long nr)
+void guest_memory_zero_pages(struct inode *inode, struct page *page,
+			     unsigned long nr)
 {
 	for (; nr; nr--, page++) {
 		if (!PageHWPoison(page))

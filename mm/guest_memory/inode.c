@@ -69,13 +69,22 @@ static pgoff_t guest_memory_nr_private(struct inode *inode)
 	return nr;
 }
 
+/* In pages, with those that no hole can free because they are bound to the file. */
+static pgoff_t guest_memory_nr_allocated(struct inode *inode)
+{
+	if (GUEST_MEMORY_I(inode)->pool)
+		return guest_memory_pool_allocated(inode);
+
+	return READ_ONCE(inode->i_mapping->nrpages);
+}
+
 void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
 {
 	const struct guest_memory_source_ops *source = guest_memory_source(inode);
 
 	seq_printf(m, "gmem-size:\t%lld\n", i_size_read(inode));
 	seq_printf(m, "gmem-allocated:\t%llu\n",
-		   (u64)READ_ONCE(inode->i_mapping->nrpages) << PAGE_SHIFT);
+		   (u64)guest_memory_nr_allocated(inode) << PAGE_SHIFT);
 	seq_printf(m, "gmem-private:\t%llu\n",
 		   (u64)guest_memory_nr_private(inode) << PAGE_SHIFT);
 	seq_printf(m, "gmem-2m:\t%llu\n",
@@ -86,7 +95,7 @@ void guest_memory_show_fdinfo(struct seq_file *m, struct inode *inode)
 		   guest_memory_flags(inode) & GUEST_MEMORY_ABI_FLAGS);
 	seq_printf(m, "gmem-views:\t%u\n", guest_memory_nr_users(inode));
 	if (source->show_fdinfo)
-		source->show_fdinfo(m);
+		source->show_fdinfo(m, inode);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_show_fdinfo, GUEST_MEMORY);
 
@@ -161,7 +170,7 @@ static int guest_memory_getattr(struct user_namespace *mnt_userns,
 
 	generic_fillattr(mnt_userns, inode, stat);
 	/* In units of 512 bytes, whatever the block size. */
-	stat->blocks = (u64)READ_ONCE(inode->i_mapping->nrpages)
+	stat->blocks = (u64)guest_memory_nr_allocated(inode)
 			<< (PAGE_SHIFT - 9);
 
 	return 0;
@@ -188,6 +197,7 @@ static struct inode *guest_memory_alloc_inode(struct super_block *sb)
 
 	gi->flags = 0;
 	gi->source = NULL;
+	gi->pool = NULL;
 	gi->closed = false;
 	gi->poisoned = false;
 	init_rwsem(&gi->bindings_lock);
@@ -241,20 +251,22 @@ static struct inode *guest_memory_make_inode(const char *name, loff_t size,
 	if (IS_ERR(inode))
 		return inode;
 
-	if (source->get)
-		r = source->get(inode);
-	if (r) {
-		iput(inode);
-		return ERR_PTR(r);
-	}
-
 	if (!guest_memory_has_blocks() || !source->alloc_huge)
 		flags &= ~GUEST_MEMORY_HUGE;
 
 	GUEST_MEMORY_I(inode)->source = source;
 	GUEST_MEMORY_I(inode)->flags = flags;
-	inode->i_mode |= S_IFREG;
 	inode->i_size = size;
+	if (source->get)
+		r = source->get(inode);
+	if (r) {
+		/* There is nothing to put. */
+		GUEST_MEMORY_I(inode)->source = NULL;
+		iput(inode);
+		return ERR_PTR(r);
+	}
+
+	inode->i_mode |= S_IFREG;
 	inode->i_op = &guest_memory_iops;
 	inode->i_mapping->a_ops = &guest_memory_aops;
 	mapping_set_gfp_mask(inode->i_mapping, GFP_HIGHUSER);

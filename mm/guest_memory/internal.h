@@ -51,6 +51,9 @@
 #define GUEST_MEMORY_BLOCK_ORDER	9
 #define GUEST_MEMORY_BLOCK_PAGES	BIT(GUEST_MEMORY_BLOCK_ORDER)
 
+/* Blocks that are contiguous, and can be mapped as 1 GiB. */
+#define GUEST_MEMORY_GIANT_ORDER	18
+
 /**
  * struct guest_memory_inode - a guest memory inode
  * @vfs_inode:		the inode; i_size never changes
@@ -71,6 +74,7 @@
  * @whole:		blocks of 2 MiB that guests may map as one page, by index
  *			of the block; see huge.c.  Has its own lock
  * @fallbacks:		how often there were no 2 MiB for a block
+ * @pool:		what the file has of a hugetlb pool, constant; or NULL
  * @policy:		NUMA policy by page index; has its own lock
  */
 struct guest_memory_inode {
@@ -86,6 +90,7 @@ struct guest_memory_inode {
 	pgoff_t changing_end;
 	struct xarray whole;
 	atomic_long_t fallbacks;
+	struct guest_memory_pool *pool;
 	struct shared_policy policy;
 };
 
@@ -114,13 +119,15 @@ enum guest_memory_effort {
  * @nomem:		how a host fault ends that finds no memory, unless the
  *			memory cgroup is out of memory
  * @has_address:	the kernel can touch the pages where kmap() maps them
+ * @only_huge:		all blocks have 2 MiB, and are in the file as a whole or not
+ * @zero_huge:		the caller zeroes what @alloc_huge returns, unless its gfp does
  * @get:		a file is being created; 0 or an error.  Optional
  * @put:		the file is gone.  Optional
  * @alloc:		allocate a zeroed folio for page @index of @inode, which
  *			the NUMA policy decides about; NULL if there is none
- * @alloc_huge:		allocate 2 MiB on node @nid and no other; if the kernel can
- *			touch them, they need not be zeroed unless @gfp implies it.
- *			NULL if there are none.  Optional
+ * @alloc_huge:		allocate 2 MiB for the block at @start of @inode, on node @nid
+ *			and no other if memory is not bound to the file anyway.  NULL
+ *			if there are none.  Optional
  * @zero_page:		zero a page of the file
  * @discard:		free a folio that did not enter the file and may have
  *			content
@@ -129,39 +136,63 @@ enum guest_memory_effort {
  * @free:		zero and free the folios of @list, linked by
  *			folio->private, which have left the file.  For each the
  *			caller passes on the reference that it found it with
+ * @remove:		instead of @leave and @free: take pages [start, end) out of the
+ *			file, which guests cannot reach; what is in use may stay and is
+ *			zeroed.  Optional
+ * @clean:		with @remove: zero what has left the file.  Optional
+ * @close:		with @remove: the last user has left.  Optional
  * @show_fdinfo:	what fdinfo says about the source.  Optional
  *
- * All but @leave and @zero_page are called without locks of the file, and may sleep;
- * @leave is called under the folio lock, @zero_page under the invalidate_lock.
+ * All but @leave, @remove and @zero_page are called without locks of the file, and may
+ * sleep; @leave is called under the folio lock, @remove and @zero_page under the
+ * invalidate_lock.  Without @zero_huge, @alloc_huge and @discard of 2 MiB are called
+ * under the mutex of the block.
  */
 struct guest_memory_source_ops {
 	unsigned long vm_flags;
 	vm_fault_t nomem;
 	bool has_address;
+	bool only_huge;
+	bool zero_huge;
 	int (*get)(struct inode *inode);
 	void (*put)(struct inode *inode);
 	struct folio *(*alloc)(struct inode *inode, pgoff_t index,
 			       enum guest_memory_effort effort);
-	struct folio *(*alloc_huge)(int nid, gfp_t gfp);
+	struct folio *(*alloc_huge)(struct inode *inode, pgoff_t start, int nid,
+				    gfp_t gfp);
 	void (*zero_page)(struct page *page);
 	void (*discard)(struct inode *inode, struct folio *folio);
 	void (*leave)(struct folio *folio);
 	void (*free)(struct inode *inode, struct folio *list);
-	void (*show_fdinfo)(struct seq_file *m);
+	void (*remove)(struct inode *inode, pgoff_t start, pgoff_t end);
+	void (*clean)(struct inode *inode, pgoff_t start, pgoff_t end);
+	void (*close)(struct inode *inode);
+	void (*show_fdinfo)(struct seq_file *m, struct inode *inode);
 };
 
 extern const struct guest_memory_source_ops guest_memory_buddy_source;
 extern const struct guest_memory_source_ops guest_memory_hidden_source;
+extern const struct guest_memory_source_ops guest_memory_hugetlb_source;
+extern const struct guest_memory_source_ops guest_memory_hidden_hugetlb_source;
 
 /* NULL: there is no such source. */
 static inline const struct guest_memory_source_ops *
 guest_memory_find_source(unsigned long flags)
 {
-	if (!(flags & GUEST_MEMORY_NO_DIRECT_MAP))
-		return &guest_memory_buddy_source;
+	bool hidden = flags & GUEST_MEMORY_NO_DIRECT_MAP;
 
-	return IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN) ?
-	       &guest_memory_hidden_source : NULL;
+	if (hidden && !IS_ENABLED(CONFIG_GUEST_MEMORY_HIDDEN))
+		return NULL;
+
+	if (!(flags & GUEST_MEMORY_HUGETLB))
+		return hidden ? &guest_memory_hidden_source :
+				&guest_memory_buddy_source;
+
+	if (!IS_ENABLED(CONFIG_GUEST_MEMORY_HUGETLB))
+		return NULL;
+
+	return hidden ? &guest_memory_hidden_hugetlb_source :
+			&guest_memory_hugetlb_source;
 }
 
 static inline const struct guest_memory_source_ops *
@@ -191,12 +222,25 @@ static inline bool guest_memory_may_be_huge(const struct inode *inode)
 	return GUEST_MEMORY_I(inode)->flags & GUEST_MEMORY_HUGE;
 }
 
+/* True if all blocks of the file have 2 MiB, and are there as a whole or not. */
+static inline bool guest_memory_only_huge(const struct inode *inode)
+{
+	return guest_memory_source(inode)->only_huge;
+}
+
 /* alloc.c */
+void guest_memory_lock_block(struct inode *inode, pgoff_t start);
+void guest_memory_unlock_block(struct inode *inode, pgoff_t start);
+void guest_memory_assert_block(struct inode *inode, pgoff_t start);
+void guest_memory_wait_for_blocks(void);
 bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
 			     enum guest_memory_reason reason);
 bool guest_memory_has_room(int nid);
-void guest_memory_clear_huge(struct folio *folio, pgoff_t index);
+void guest_memory_clear_huge(struct page *page, pgoff_t index);
 void guest_memory_init_alloc(void);
+
+/* How often the same data may be faulted in and still not be readable. */
+#define GUEST_MEMORY_COPY_TRIES		3
 
 ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
 				struct iov_iter *from, struct page *bounce);
@@ -205,7 +249,8 @@ ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
 static inline bool guest_memory_add_huge(struct inode *inode, pgoff_t index,
 					 enum guest_memory_reason reason)
 {
-	return GUEST_MEMORY_I(inode)->flags & reason & GUEST_MEMORY_HUGE &&
+	return (GUEST_MEMORY_I(inode)->flags & reason & GUEST_MEMORY_HUGE ||
+		guest_memory_only_huge(inode)) &&
 	       __guest_memory_add_huge(inode, index, reason);
 }
 
@@ -233,10 +278,15 @@ bool guest_memory_split_held(struct inode *inode, struct page *page);
 unsigned int guest_memory_pfn_order(struct inode *inode, pgoff_t index,
 				    unsigned long pfn);
 void guest_memory_set_whole(struct inode *inode, struct folio *folio, gfp_t gfp);
+void guest_memory_restore_whole(struct inode *inode, pgoff_t start,
+				struct page *page);
 void guest_memory_clear_whole(struct inode *inode, pgoff_t start, pgoff_t end);
 pgoff_t guest_memory_nr_whole(struct inode *inode);
 bool guest_memory_release_folio(struct folio *folio, gfp_t gfp);
 void guest_memory_split_range(struct inode *inode, pgoff_t start, pgoff_t end);
+void guest_memory_break_pages(struct page *page, unsigned long nr);
+void guest_memory_zero_pages(struct inode *inode, struct page *page,
+			     unsigned long nr);
 void guest_memory_zero_borders(struct folio_batch *batch, pgoff_t start,
 			       pgoff_t end);
 
@@ -292,5 +342,58 @@ pgoff_t guest_memory_next_page(struct inode *inode, pgoff_t start, pgoff_t end);
 struct folio *guest_memory_remove_range(struct inode *inode, pgoff_t start,
 					pgoff_t end);
 void guest_memory_remove_all(struct inode *inode);
+
+#ifdef CONFIG_GUEST_MEMORY_HUGETLB
+/* hugetlb/ */
+bool guest_memory_giant_whole(struct inode *inode, pgoff_t index);
+void guest_memory_count_whole(struct inode *inode, pgoff_t index, int nr);
+unsigned int guest_memory_pool_order(struct inode *inode);
+unsigned long guest_memory_pool_allocated(struct inode *inode);
+#else
+static inline bool guest_memory_giant_whole(struct inode *inode, pgoff_t index)
+{
+	return false;
+}
+
+static inline void guest_memory_count_whole(struct inode *inode, pgoff_t index,
+					    int nr)
+{
+}
+
+static inline unsigned int guest_memory_pool_order(struct inode *inode)
+{
+	return 0;
+}
+
+static inline unsigned long guest_memory_pool_allocated(struct inode *inode)
+{
+	return 0;
+}
+#endif
+
+#ifdef CONFIG_GUEST_MEMORY_HIDDEN
+/* hidden/ */
+int guest_memory_reserve_get(void);
+void guest_memory_reserve_put(void);
+int guest_memory_hide_pages(struct page *page, unsigned long nr);
+void guest_memory_flush_hidden(struct page *first, struct page *last);
+bool guest_memory_show_pages(struct page *page, unsigned long nr);
+void guest_memory_zero_hidden_page(struct page *page);
+#else
+static inline int guest_memory_hide_pages(struct page *page, unsigned long nr)
+{
+	return -EINVAL;
+}
+
+static inline void guest_memory_flush_hidden(struct page *first,
+					     struct page *last)
+{
+}
+
+static inline bool guest_memory_show_pages(struct page *page, unsigned long nr)
+{
+	return false;
+}
+#endif
 
 #endif /* _MM_GUEST_MEMORY_INTERNAL_H */

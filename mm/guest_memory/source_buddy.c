@@ -58,7 +58,9 @@ static struct folio *guest_memory_buddy_alloc(struct inode *inode,
 	return folio_alloc(gfp, 0);
 }
 
-static struct folio *guest_memory_buddy_alloc_huge(int nid, gfp_t gfp)
+static struct folio *guest_memory_buddy_alloc_huge(struct inode *inode,
+						   pgoff_t start, int nid,
+						   gfp_t gfp)
 {
 	if (!guest_memory_has_room(nid))
 		return NULL;
@@ -89,7 +91,7 @@ static bool guest_memory_zero_folio(struct folio *folio)
 		return guest_memory_zero_page(&folio->page);
 
 	if (!want_init_on_free() && !guest_memory_folio_has_poison(folio)) {
-		guest_memory_clear_huge(folio, 0);
+		guest_memory_clear_huge(&folio->page, 0);
 		/* An error while that was going on. */
 		return guest_memory_folio_good(folio);
 	}
@@ -146,6 +148,7 @@ static void guest_memory_buddy_free(struct inode *inode, struct folio *list)
 const struct guest_memory_source_ops guest_memory_buddy_source = {
 	.nomem		= VM_FAULT_OOM,
 	.has_address	= true,
+	.zero_huge	= true,
 	.alloc		= guest_memory_buddy_alloc,
 	.alloc_huge	= guest_memory_buddy_alloc_huge,
 	.zero_page	= clear_highpage,

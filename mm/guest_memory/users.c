@@ -102,6 +102,14 @@ void guest_memory_promote(struct inode *inode, pgoff_t start, pgoff_t end)
 	if (xa_empty(&gi->whole))
 		return;
 
+	/* All of 1 GiB may be mapped as one because of one block. */
+	if (guest_memory_pool_order(inode) == GUEST_MEMORY_GIANT_ORDER &&
+	    guest_memory_max_order(inode, start) == GUEST_MEMORY_GIANT_ORDER)
+		start = round_down(start, BIT(GUEST_MEMORY_GIANT_ORDER));
+	if (guest_memory_pool_order(inode) == GUEST_MEMORY_GIANT_ORDER &&
+	    guest_memory_max_order(inode, end - 1) == GUEST_MEMORY_GIANT_ORDER)
+		end = round_up(end, BIT(GUEST_MEMORY_GIANT_ORDER));
+
 	start = round_down(start, GUEST_MEMORY_BLOCK_PAGES);
 	end = min(round_up(end, GUEST_MEMORY_BLOCK_PAGES),
 		  guest_memory_nr_pages(inode));
@@ -133,6 +141,7 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
 {
 	struct guest_memory_inode *gi = GUEST_MEMORY_I(inode);
 	pgoff_t end = guest_memory_nr_pages(inode);
+	bool last;
 
 	/* Held to the end, so that no page or binding is added meanwhile. */
 	filemap_invalidate_lock(inode->i_mapping);
@@ -158,7 +167,11 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
 	list_del(&user->node);
 	up_write(&gi->bindings_lock);
 
+	last = gi->closed;
 	filemap_invalidate_unlock(inode->i_mapping);
+
+	if (last && gi->source->close)
+		gi->source->close(inode);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_release, GUEST_MEMORY);
 

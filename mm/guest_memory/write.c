@@ -22,9 +22,6 @@
 
 #include "internal.h"
 
-/* How often the same data may be faulted in and still not be readable. */
-#define GUEST_MEMORY_COPY_TRIES		3
-
 /*
  * copy_page_from_iter_atomic() for any page: a hidden one is out of its reach,
  * and while it can be reached user space cannot.
@@ -64,6 +61,9 @@ static ssize_t guest_memory_write_private(struct inode *inode, pgoff_t index,
 		folio_put(folio);
 		return -EPERM;
 	}
+	/* The other pages of the block would be there, too, and not be written. */
+	if (guest_memory_only_huge(inode))
+		return -EINVAL;
 	if (!*spare)
 		return -ENOENT;
 
@@ -141,6 +141,22 @@ static ssize_t guest_memory_write_at(struct inode *inode, loff_t pos,
 	return copied;
 }
 
+/*
+ * Allocate *@spare for the page at @index, or see to it that the page is there.
+ * Returns 0 or -ENOMEM.
+ */
+static int guest_memory_write_alloc(struct inode *inode, pgoff_t index,
+				    struct folio **spare)
+{
+	if (guest_memory_only_huge(inode))
+		return guest_memory_add_huge(inode, index, GUEST_MEMORY_POPULATE) ?
+		       0 : -ENOMEM;
+
+	*spare = guest_memory_alloc_folio(inode, index, GUEST_MEMORY_MAKE);
+
+	return *spare ? 0 : -ENOMEM;
+}
+
 /* Write up to the end of the page at @pos, or at least something. */
 static ssize_t guest_memory_write_some(struct inode *inode, loff_t pos,
 				       struct iov_iter *from,
@@ -168,10 +184,8 @@ static ssize_t guest_memory_write_some(struct inode *inode, loff_t pos,
 
 		r = guest_memory_write_at(inode, pos, len, from, bounce, &spare);
 		if (r == -ENOENT) {
-			spare = guest_memory_alloc_folio(inode, index,
-							 GUEST_MEMORY_MAKE);
-			r = -ENOMEM;
-			if (!spare)
+			r = guest_memory_write_alloc(inode, index, &spare);
+			if (r)
 				break;
 		} else if (r != -EFAULT || ++tries == GUEST_MEMORY_COPY_TRIES) {
 			break;

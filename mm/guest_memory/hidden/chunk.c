@@ -12,7 +12,8 @@
  * - All pages of a chunk are hidden, no other page is.  A chunk is created and
  *   destroyed while its pages have no references: the holder of a reference may
  *   ask whether the page is hidden and rely on the answer.
- * - The content of a chunk is zero when it is created, and when it is destroyed.
+ * - The content of a chunk is zero when it is destroyed, and, if the reserve has it,
+ *   when it is created.
  * - A free page of a chunk has no references, as if it were inside a larger page
  *   of the allocator: pfn walkers skip it.
  * - A chunk with a memory error is never returned to the page allocator.  Mapping
@@ -36,7 +37,7 @@
 #include "../internal.h"
 #include "hidden.h"
 
-/* Chunks by pfn >> GUEST_MEMORY_CHUNK_ORDER. */
+/* Chunks by pfn >> GUEST_MEMORY_CHUNK_ORDER; a value if the reserve does not have it. */
 static DEFINE_XARRAY(guest_memory_chunks);
 
 /* Enabled by the first file with hidden memory, and never disabled. */
@@ -51,7 +52,8 @@ EXPORT_SYMBOL_NS_GPL(guest_memory_can_hide, GUEST_MEMORY);
 bool guest_memory_page_hidden(struct page *page)
 {
 	return static_branch_unlikely(&guest_memory_hiding) &&
-	       guest_memory_find_chunk(page);
+	       xa_load(&guest_memory_chunks,
+		       page_to_pfn(page) >> GUEST_MEMORY_CHUNK_ORDER);
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_page_hidden, GUEST_MEMORY);
 
@@ -64,6 +66,7 @@ bool guest_memory_has_chunks(unsigned long first, unsigned long last)
 		       last >> GUEST_MEMORY_CHUNK_ORDER, XA_PRESENT);
 }
 
+/* Of a page of the reserve. */
 struct guest_memory_chunk *guest_memory_find_chunk(struct page *page)
 {
 	return xa_load(&guest_memory_chunks,
@@ -158,21 +161,89 @@ static bool guest_memory_hide_chunk(struct guest_memory_chunk *chunk)
 	return false;
 }
 
+/*
+ * Hide @nr pages, whole chunks that are somebody else's and never in the reserve.  The
+ * caller flushes.
+ */
+int guest_memory_hide_pages(struct page *page, unsigned long nr)
+{
+	unsigned long i, index;
+
+	for (i = 0; i < nr; i += GUEST_MEMORY_CHUNK_PAGES) {
+		index = page_to_pfn(page + i) >> GUEST_MEMORY_CHUNK_ORDER;
+		if (xa_is_err(xa_store(&guest_memory_chunks, index,
+				       xa_mk_value(0), GFP_KERNEL)))
+			break;
+
+		if (set_direct_map_range_noflush(page + i,
+						 GUEST_MEMORY_CHUNK_PAGES,
+						 false)) {
+			set_direct_map_range_noflush(page + i,
+						     GUEST_MEMORY_CHUNK_PAGES,
+						     true);
+			xa_erase(&guest_memory_chunks, index);
+			break;
+		}
+		cond_resched();
+	}
+	if (i >= nr)
+		return 0;
+
+	/* No flush: at worst the TLB has entries for what is mapped again. */
+	if (i)
+		guest_memory_show_pages(page, i);
+
+	return -ENOMEM;
+}
+
+/*
+ * The opposite; the pages are zero and have no references.  False: one has a memory
+ * error, and none is shown.
+ */
+bool guest_memory_show_pages(struct page *page, unsigned long nr)
+{
+	unsigned long i;
+	int r;
+
+	if (guest_memory_has_poison(page, nr))
+		return false;
+
+	for (i = 0; i < nr; i += GUEST_MEMORY_CHUNK_PAGES) {
+		/* Cannot fail, see guest_memory_drop_chunk(). */
+		r = set_direct_map_range_noflush(page + i,
+						 GUEST_MEMORY_CHUNK_PAGES, true);
+		if (WARN_ON_ONCE(r))
+			return false;
+		xa_erase(&guest_memory_chunks,
+			 page_to_pfn(page + i) >> GUEST_MEMORY_CHUNK_ORDER);
+	}
+
+	return true;
+}
+
+/* Remove all stale translations of hidden pages from @first to @last. */
+void guest_memory_flush_hidden(struct page *first, struct page *last)
+{
+	/* Lazily unmapped vmalloc areas may still map the memory. */
+	vm_unmap_aliases();
+	flush_tlb_kernel_range((unsigned long)page_address(first),
+			       (unsigned long)page_address(last) + PAGE_SIZE);
+}
+
 /* Remove all stale translations of the chunks of @list. */
 static void guest_memory_flush_chunks(struct list_head *list)
 {
 	struct guest_memory_chunk *chunk;
-	unsigned long addr, start = ULONG_MAX, end = 0;
+	struct page *first = NULL, *last = NULL;
 
 	list_for_each_entry(chunk, list, node) {
-		addr = (unsigned long)page_address(chunk->page);
-		start = min(start, addr);
-		end = max(end, addr + GUEST_MEMORY_CHUNK_SIZE);
+		if (!first || chunk->page < first)
+			first = chunk->page;
+		if (!last || chunk->page > last)
+			last = chunk->page;
 	}
 
-	/* Lazily unmapped vmalloc areas may still map the memory. */
-	vm_unmap_aliases();
-	flush_tlb_kernel_range(start, end);
+	guest_memory_flush_hidden(first, last + GUEST_MEMORY_CHUNK_PAGES - 1);
 }
 
 unsigned int guest_memory_make_chunks(gfp_t gfp, int nid, unsigned int nr,

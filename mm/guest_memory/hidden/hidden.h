@@ -28,6 +28,7 @@
 
 enum guest_memory_effort;
 struct folio;
+struct inode;
 struct seq_file;
 
 /**
@@ -59,8 +60,6 @@ bool guest_memory_drop_chunk(struct guest_memory_chunk *chunk);
 bool guest_memory_chunk_poisoned(const struct guest_memory_chunk *chunk);
 
 /* reserve.c */
-int guest_memory_reserve_get(void);
-void guest_memory_reserve_put(void);
 struct page *guest_memory_reserve_alloc(int nid, nodemask_t *nodes,
 					enum guest_memory_effort effort);
 void guest_memory_reserve_free(struct page **pages, unsigned int nr);
@@ -72,7 +71,8 @@ long guest_memory_reserve_nr_failed(void);
 void guest_memory_reserve_show(struct seq_file *m);
 
 /* huge.c */
-struct folio *guest_memory_hidden_alloc_huge(int nid, gfp_t gfp);
+struct folio *guest_memory_hidden_alloc_huge(struct inode *inode, pgoff_t start,
+					     int nid, gfp_t gfp);
 void guest_memory_free_hidden_huge(struct folio *folio);
 
 /* collect.c */

@@ -11,7 +11,6 @@
  * - The page allocator never gets the folio, nor what becomes of it: see collect.c.
  * - The pages are made a folio, and single pages again, while they have no references.
  */
-#include <linux/bitops.h>
 #include <linux/guest_memory.h>
 #include <linux/guest_memory_arch.h>
 #include <linux/memcontrol.h>
@@ -23,7 +22,8 @@
 #include "hidden.h"
 
 /* The counterpart of __folio_alloc_node(). */
-struct folio *guest_memory_hidden_alloc_huge(int nid, gfp_t gfp)
+struct folio *guest_memory_hidden_alloc_huge(struct inode *inode, pgoff_t start,
+					     int nid, gfp_t gfp)
 {
 	struct page *page;
 
@@ -37,25 +37,6 @@ struct folio *guest_memory_hidden_alloc_huge(int nid, gfp_t gfp)
 	page_ref_unfreeze(page, 1);
 
 	return page_folio(page);
-}
-
-/*
- * Make single pages of @folio, which has no references.  Whatever a page of a folio has
- * in place of a mapping, an index or a list is gone then.
- */
-static void guest_memory_break_folio(struct folio *folio)
-{
-	struct page *page = folio_page(folio, 0);
-	unsigned int i;
-
-	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++, page++) {
-		/* Atomic, as a memory error may be marked at any time. */
-		set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
-		INIT_LIST_HEAD(&page->lru);
-		page->mapping = NULL;
-		page->index = 0;
-		set_page_private(page, 0);
-	}
 }
 
 /* A page of a chunk that is free otherwise: see collect.c. */
@@ -75,7 +56,7 @@ void guest_memory_free_hidden_huge(struct folio *folio)
 	unsigned int i, nr = 0;
 
 	mem_cgroup_uncharge(folio);
-	guest_memory_break_folio(folio);
+	guest_memory_break_pages(first, GUEST_MEMORY_CHUNK_PAGES);
 
 	for (i = 0; i < GUEST_MEMORY_CHUNK_PAGES; i++) {
 		if (!good && PageHWPoison(first + i))

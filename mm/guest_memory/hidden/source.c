@@ -71,7 +71,7 @@ static struct folio *guest_memory_hidden_alloc(struct inode *inode,
 	return page ? page_folio(page) : NULL;
 }
 
-static void guest_memory_hidden_zero_page(struct page *page)
+void guest_memory_zero_hidden_page(struct page *page)
 {
 	guest_memory_zero_hidden(&page, 1);
 }
@@ -94,7 +94,8 @@ static void guest_memory_hidden_discard(struct inode *inode,
 	guest_memory_collect(folio);
 }
 
-static void guest_memory_hidden_show_fdinfo(struct seq_file *m)
+static void guest_memory_hidden_show_fdinfo(struct seq_file *m,
+					    struct inode *inode)
 {
 	seq_printf(m, "gmem-reserve:\t%llu\n",
 		   (u64)guest_memory_reserve_nr_free() << PAGE_SHIFT);
@@ -107,7 +108,7 @@ const struct guest_memory_source_ops guest_memory_hidden_source = {
 	.put		= guest_memory_hidden_put,
 	.alloc		= guest_memory_hidden_alloc,
 	.alloc_huge	= guest_memory_hidden_alloc_huge,
-	.zero_page	= guest_memory_hidden_zero_page,
+	.zero_page	= guest_memory_zero_hidden_page,
 	.discard	= guest_memory_hidden_discard,
 	.leave		= guest_memory_hidden_leave,
 	.free		= guest_memory_hidden_free,

@@ -258,7 +258,8 @@ static struct folio *whole_chunk(struct kunit *test)
 {
 	struct folio *folio;
 
-	folio = guest_memory_hidden_alloc_huge(numa_mem_id(), GFP_KERNEL);
+	folio = guest_memory_hidden_alloc_huge(NULL, 0, numa_mem_id(),
+					       GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, folio);
 	KUNIT_EXPECT_EQ(test, GUEST_MEMORY_CHUNK_ORDER, folio_order(folio));
 	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folio));
