@@ -20,6 +20,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
+#include <linux/log2.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -252,6 +253,29 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 }
 
 /*
+ * True if the gfns of the block of @order around @gfn are in @slot, aligned like the
+ * file, and of one kind.
+ */
+static bool kvm_gmem_order_fits(struct kvm *kvm,
+				const struct kvm_memory_slot *slot, gfn_t gfn,
+				unsigned int order)
+{
+	struct kvm_gmem_binding *bind = slot->gmem;
+	const gfn_t nr = 1ull << order;
+	gfn_t start = gfn & ~(nr - 1);
+
+	if (start < slot->base_gfn ||
+	    start + nr > slot->base_gfn + slot->npages)
+		return false;
+
+	/* Gfns and blocks have to be aligned alike. */
+	if ((bind->base_gfn ^ bind->node.start) & (nr - 1))
+		return false;
+
+	return bind->gmem_only || kvm_gmem_uniform(kvm, gfn, nr);
+}
+
+/*
  * The order of the largest naturally aligned run of gfns around @gfn that one
  * mapping of guest_memfd memory may cover, as far as this is not for the
  * architecture to decide.  The page at @gfn is the one that kvm_gmem_get_pfn()
@@ -260,25 +284,20 @@ void kvm_gmem_unbind(struct kvm_memory_slot *slot)
 unsigned int kvm_gmem_max_order(struct kvm *kvm,
 				const struct kvm_memory_slot *slot, gfn_t gfn)
 {
-	const gfn_t nr = SZ_2M >> PAGE_SHIFT;
+	const unsigned int order_2m = ilog2(SZ_2M >> PAGE_SHIFT);
 	struct kvm_gmem_binding *bind = slot->gmem;
-	gfn_t start = gfn & ~(nr - 1);
-	pgoff_t index;
+	unsigned int order;
 
 	/* A private gfn without a file has no memory. */
-	if (!bind || start < slot->base_gfn ||
-	    start + nr > slot->base_gfn + slot->npages)
+	if (!bind || !kvm_gmem_order_fits(kvm, slot, gfn, order_2m))
 		return 0;
 
-	/* Gfns and blocks have to be aligned alike. */
-	index = gfn - bind->base_gfn + bind->node.start;
-	if ((gfn ^ index) & (nr - 1))
-		return 0;
+	order = guest_memory_max_order(bind->inode, gfn - bind->base_gfn +
+						    bind->node.start);
+	if (order > order_2m && !kvm_gmem_order_fits(kvm, slot, gfn, order))
+		order = order_2m;
 
-	if (!bind->gmem_only && !kvm_gmem_uniform(kvm, gfn, nr))
-		return 0;
-
-	return guest_memory_max_order(bind->inode, index);
+	return order;
 }
 
 /*

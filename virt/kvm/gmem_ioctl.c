@@ -19,6 +19,8 @@ static u64 kvm_gmem_flags(struct kvm *kvm)
 
 	if (guest_memory_can_hide())
 		flags |= GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+	if (guest_memory_has_hugetlb())
+		flags |= GUEST_MEMFD_FLAG_HUGETLB;
 
 	return flags;
 }
@@ -68,6 +70,10 @@ int kvm_gmem_check_extension(struct kvm *kvm, long cap)
 static bool kvm_gmem_check_page_size(u64 flags)
 {
 	u64 log2 = flags >> GUEST_MEMFD_HUGE_SHIFT;
+	unsigned long properties;
+
+	if (flags & GUEST_MEMFD_FLAG_HUGETLB)
+		return !guest_memory_find_hugetlb(log2, &properties);
 
 	return !log2 || (guest_memory_has_blocks() && log2 == PAGE_SHIFT);
 }

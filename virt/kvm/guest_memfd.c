@@ -79,6 +79,7 @@ static_assert(GUEST_MEMFD_FLAG_MMAP == GUEST_MEMORY_MAPPABLE);
 static_assert(GUEST_MEMFD_FLAG_INIT_SHARED == GUEST_MEMORY_INIT_SHARED);
 static_assert(GUEST_MEMFD_FLAG_NO_DIRECT_MAP == GUEST_MEMORY_NO_DIRECT_MAP);
 static_assert(GUEST_MEMFD_FLAG_WRITE == GUEST_MEMORY_WRITE);
+static_assert(GUEST_MEMFD_FLAG_HUGETLB == GUEST_MEMORY_HUGETLB);
 
 static int kvm_gmem_release(struct inode *inode, struct file *file)
 {
@@ -180,9 +181,17 @@ static unsigned long kvm_gmem_properties(struct kvm *kvm, u64 flags)
 {
 	enum kvm_gmem_huge huge = READ_ONCE(kvm_gmem_huge);
 	unsigned long properties = flags & GUEST_MEMORY_ABI_FLAGS;
+	unsigned long hugetlb = 0;
 
 	if (kvm_has_private_mem(kvm) && flags & GUEST_MEMFD_FLAG_MMAP)
 		properties |= GUEST_MEMORY_CONVERTIBLE;
+
+	/* Whatever the default is for other files. */
+	if (flags & GUEST_MEMFD_FLAG_HUGETLB) {
+		guest_memory_find_hugetlb(flags >> GUEST_MEMFD_HUGE_SHIFT,
+					  &hugetlb);
+		return properties | hugetlb;
+	}
 
 	/* Of the page size, which was checked. */
 	if (flags >> GUEST_MEMFD_HUGE_SHIFT)

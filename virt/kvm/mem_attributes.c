@@ -24,6 +24,7 @@
  * slots_lock, inside an invalidation, and is read without a lock.
  */
 #include <linux/kvm_host.h>
+#include <linux/log2.h>
 #include <linux/sizes.h>
 #include <linux/uaccess.h>
 
@@ -103,10 +104,16 @@ static void kvm_promote_gfns(struct kvm *kvm, struct kvm_memory_slot *slot,
 			     gfn_t start, gfn_t end)
 {
 	struct kvm_gmem_binding *bind = slot->gmem;
-	const gfn_t mask = (SZ_2M >> PAGE_SHIFT) - 1;
+	gfn_t mask = (SZ_2M >> PAGE_SHIFT) - 1;
 
 	if (!bind || !guest_memory_has_whole(bind->inode))
 		return;
+
+	/* All of 1 GiB may be one again because of one block. */
+	if (guest_memory_flags(bind->inode) & GUEST_MEMORY_HUGETLB_1G &&
+	    (kvm_gmem_max_order(kvm, slot, start) > ilog2(mask + 1) ||
+	     kvm_gmem_max_order(kvm, slot, end - 1) > ilog2(mask + 1)))
+		mask = (SZ_1G >> PAGE_SHIFT) - 1;
 
 	start = kvm_gmem_clamp_slot(slot, start & ~mask, ((end - 1) | mask) + 1,
 				    &end);

@@ -66,8 +66,8 @@ static gfn_t kvm_gmem_nr_pages(struct kvm *kvm,
 }
 
 /*
- * True if a block is mapped at @gpa, or a page if @nr is 1.  What the fault found there
- * may have been replaced since.
+ * True if one entry maps @nr pages at @gpa.  What the fault found there may have been
+ * replaced since.
  */
 static bool kvm_gmem_is_mapped(struct kvm_pgtable *pgt, gpa_t gpa, gfn_t nr)
 {
@@ -76,7 +76,7 @@ static bool kvm_gmem_is_mapped(struct kvm_pgtable *pgt, gpa_t gpa, gfn_t nr)
 
 	return !kvm_pgtable_get_leaf(pgt, gpa, &pte, &level) &&
 	       kvm_pte_valid(pte) &&
-	       (nr == 1) == (level == KVM_PGTABLE_MAX_LEVELS - 1);
+	       kvm_granule_size(level) == nr * PAGE_SIZE;
 }
 
 static int kvm_gmem_stage2_map(struct kvm_vcpu *vcpu,

@@ -70,6 +70,15 @@ static void kvm_gmem_split_page(struct kvm *kvm,
 						 PG_LEVEL_4K, false);
 }
 
+/* Split the page of 1 GiB around @gfn, if there is one, into those of 2 MiB. */
+static void kvm_gmem_split_giant(struct kvm *kvm,
+				 const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	if (gfn & (KVM_PAGES_PER_HPAGE(PG_LEVEL_1G) - 1))
+		kvm_tdp_mmu_try_split_huge_pages(kvm, slot, gfn, gfn + 1,
+						 PG_LEVEL_2M, false);
+}
+
 /* The shadow MMU just drops huge pages. */
 void kvm_arch_gmem_split(struct kvm *kvm, const struct kvm_memory_slot *slot,
 			 gfn_t start, gfn_t end)
@@ -78,6 +87,12 @@ void kvm_arch_gmem_split(struct kvm *kvm, const struct kvm_memory_slot *slot,
 
 	if (!is_tdp_mmu_enabled(kvm))
 		return;
+
+	if (guest_memory_flags(slot->gmem->inode) & GUEST_MEMORY_HUGETLB_1G) {
+		kvm_gmem_split_giant(kvm, slot, start);
+		if (end < slot->base_gfn + slot->npages)
+			kvm_gmem_split_giant(kvm, slot, end);
+	}
 
 	if (start & mask)
 		kvm_gmem_split_page(kvm, slot, start);
