@@ -10,6 +10,7 @@
  * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
  * Environment: GMEM_FLAGS=no-direct-map
+ * Environment: GMEM_FLAGS=hugetlb
  * Append: kvm-arm.mode=nvhe
  */
 #define _GNU_SOURCE
@@ -813,34 +814,34 @@ static const char *test_code(void)
 }
 
 static const struct gmem_test tests[] = {
-	GMEM_TEST_PROTECTED(test_param),
+	GMEM_TEST_PROTECTED_PAGES(test_param),
 	GMEM_TEST_PROTECTED(test_touch),
-	GMEM_TEST_PROTECTED(test_never),
-	GMEM_TEST_PROTECTED(test_populate),
-	GMEM_TEST_PROTECTED(test_process),
-	GMEM_TEST_PROTECTED(test_flag),
-	GMEM_TEST_PROTECTED(test_write_call),
-	GMEM_TEST(test_policy),
-	GMEM_TEST_PROTECTED(test_fallocate_part),
-	GMEM_TEST_PROTECTED(test_tail),
-	GMEM_TEST_PROTECTED(test_unaligned),
-	GMEM_TEST_PROTECTED(test_punch),
+	GMEM_TEST_PROTECTED_PAGES(test_never),
+	GMEM_TEST_PROTECTED_PAGES(test_populate),
+	GMEM_TEST_PROTECTED_PAGES(test_process),
+	GMEM_TEST_PROTECTED_PAGES(test_flag),
+	GMEM_TEST_PROTECTED_PAGES(test_write_call),
+	GMEM_TEST_PAGES(test_policy),
+	GMEM_TEST_PROTECTED_PAGES(test_fallocate_part),
+	GMEM_TEST_PROTECTED_PAGES(test_tail),
+	GMEM_TEST_PROTECTED_PAGES(test_unaligned),
+	GMEM_TEST_PROTECTED_PAGES(test_punch),
 	GMEM_TEST_PROTECTED(test_convert),
-	GMEM_TEST_PROTECTED(test_memcg),
+	GMEM_TEST_PROTECTED_PAGES(test_memcg),
 	GMEM_TEST_PROTECTED(test_folio),
-	GMEM_TEST_PROTECTED(test_poison_head),
-	GMEM_TEST_PROTECTED(test_poison_middle),
+	GMEM_TEST_PROTECTED_PAGES(test_poison_head),
+	GMEM_TEST_PROTECTED_PAGES(test_poison_middle),
 	GMEM_TEST(test_shared_guest_first),
 	GMEM_TEST(test_shared_host_first),
 	GMEM_TEST(test_no_huge_page),
-	GMEM_TEST(test_shared_punch),
-	GMEM_TEST(test_punch_pinned),
+	GMEM_TEST_PAGES(test_shared_punch),
+	GMEM_TEST_PAGES(test_punch_pinned),
 	GMEM_TEST(test_dirty_log),
 	GMEM_TEST(test_code),
 	GMEM_TEST_PROTECTED(test_protected_host),
 	GMEM_TEST_PROTECTED(test_convert_in_place),
 	GMEM_TEST_PROTECTED(test_convert_pinned),
-	GMEM_TEST_PROTECTED(test_mixed_block),
+	GMEM_TEST_PROTECTED_PAGES(test_mixed_block),
 };
 
 static void init(void)

@@ -19,8 +19,9 @@
 #define GMEM_SHARED	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 #define GMEM_ALL_FLAGS	(GMEM_SHARED | GUEST_MEMFD_FLAG_WRITE)
 
-/* Without the flag that not all machines support. */
-#define gmem_common_flags(flags)	((flags) & ~GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
+/* Without the flags that not all machines support. */
+#define gmem_common_flags(flags)	((flags) & ~(GUEST_MEMFD_FLAG_NO_DIRECT_MAP | \
+						     GUEST_MEMFD_FLAG_HUGETLB))
 
 /*
  * A test returns NULL, or the reason why it is skipped.  It does not return if
@@ -30,11 +31,15 @@ struct gmem_test {
 	const char *name;
 	const char *(*run)(void);
 	bool protected;
+	bool pages;
 };
 
 #define GMEM_TEST(fn)		{ #fn, fn }
 /* A test that requires protected VMs, and is skipped without them. */
 #define GMEM_TEST_PROTECTED(fn)	{ #fn, fn, true }
+/* Tests that require files that may have single pages, and are skipped without them. */
+#define GMEM_TEST_PAGES(fn)	{ #fn, fn, false, true }
+#define GMEM_TEST_PROTECTED_PAGES(fn)	{ #fn, fn, true, true }
 
 /*
  * Run all tests, or those whose name contains argv[1], with TAP output.  Does
@@ -45,8 +50,9 @@ int gmem_run_tests(int argc, char *argv[], const struct gmem_test *tests, int nr
 /*
  * Skip the program if the kernel lacks guest_memfd, or the named feature.
  *
- * With GMEM_FLAGS=no-direct-map in the environment, vm_create_guest_memfd()
- * adds that flag to all files, and the kernel must support it.
+ * GMEM_FLAGS in the environment can be no-direct-map, hugetlb, or both with a comma in
+ * between.  vm_create_guest_memfd() adds that flag to all files then, and the kernel
+ * must support it.
  */
 void gmem_require(void);
 void gmem_require_mmap(void);
@@ -55,6 +61,22 @@ void gmem_require_protected_vms(void);
 /* Whether all files are hidden, and the skip reason of tests of references. */
 bool gmem_all_hidden(void);
 extern const char *const gmem_no_references;
+
+/* Whether all files have memory of the pool of 2 MiB, and a skip reason then. */
+bool gmem_all_hugetlb(void);
+extern const char *const gmem_no_pages;
+
+/* How many pages the pool should have for any test. */
+#define GMEM_POOL_PAGES		64
+
+/* log2 of a page size, in the flags of a file. */
+#define GMEM_LOG2(shift)	((uint64_t)(shift) << GUEST_MEMFD_HUGE_SHIFT)
+
+/* An attribute of the pool with pages of 1 << @shift bytes. */
+unsigned long gmem_pool(int shift, const char *name);
+
+/* Set the size of the pool in pages; returns the new size. */
+unsigned long gmem_set_pool(int shift, unsigned long nr);
 
 /* Architecture-specific: VMs with private memory, or why there are none. */
 extern const char *const gmem_no_protected_vms;

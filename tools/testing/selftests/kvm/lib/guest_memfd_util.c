@@ -21,6 +21,8 @@ static const char *gmem_run_test(const struct gmem_test *test)
 {
 	if (test->protected && !gmem_have_protected_vms())
 		return gmem_no_protected_vms;
+	if (test->pages && gmem_all_hugetlb())
+		return gmem_no_pages;
 	return test->run();
 }
 
@@ -60,17 +62,68 @@ bool gmem_all_hidden(void)
 	return vm_guest_memfd_flags & GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
 }
 
+const char *const gmem_no_pages = "all memory comes in blocks of 2 MiB";
+
+bool gmem_all_hugetlb(void)
+{
+	return vm_guest_memfd_flags & GUEST_MEMFD_FLAG_HUGETLB;
+}
+
+unsigned long gmem_pool(int shift, const char *name)
+{
+	unsigned long val = 0;
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%lukB/%s",
+		 1ul << (shift - 10), name);
+	f = fopen(path, "r");
+	TEST_ASSERT(f && fscanf(f, "%lu", &val) == 1, "Cannot read %s", path);
+	fclose(f);
+	return val;
+}
+
+unsigned long gmem_set_pool(int shift, unsigned long nr)
+{
+	char path[128], val[32];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%lukB/nr_hugepages",
+		 1ul << (shift - 10));
+	snprintf(val, sizeof(val), "%lu", nr);
+	gmem_write_file(path, val);
+	return gmem_pool(shift, "nr_hugepages");
+}
+
+static void gmem_take_hugetlb(void)
+{
+	const unsigned long nr = GMEM_POOL_PAGES;
+
+	vm_guest_memfd_flags |= GUEST_MEMFD_FLAG_HUGETLB | GMEM_LOG2(21);
+	if (gmem_pool(21, "nr_hugepages") < nr)
+		__TEST_REQUIRE(gmem_set_pool(21, nr) == nr,
+			       "the machine has no memory for the pool");
+}
+
 static void gmem_take_flags(void)
 {
 	const char *flags = getenv("GMEM_FLAGS");
+	unsigned long supported;
 
 	if (!flags)
 		return;
-	TEST_ASSERT(!strcmp(flags, "no-direct-map"), "Unknown flags '%s'", flags);
-	__TEST_REQUIRE(kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) &
-		       GUEST_MEMFD_FLAG_NO_DIRECT_MAP,
-		       "the kernel or the machine has no NO_DIRECT_MAP");
-	vm_guest_memfd_flags = GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+
+	supported = kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS);
+	if (strstr(flags, "no-direct-map")) {
+		__TEST_REQUIRE(supported & GUEST_MEMFD_FLAG_NO_DIRECT_MAP,
+			       "the kernel or the machine has no NO_DIRECT_MAP");
+		vm_guest_memfd_flags |= GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+	}
+	if (strstr(flags, "hugetlb")) {
+		__TEST_REQUIRE(supported & GUEST_MEMFD_FLAG_HUGETLB,
+			       "the kernel or the machine has no pools");
+		gmem_take_hugetlb();
+	}
+	TEST_ASSERT(vm_guest_memfd_flags, "Unknown flags '%s'", flags);
 }
 
 void gmem_require(void)
@@ -536,6 +589,7 @@ const char *gmem_in_cgroup(const char *(*fn)(const char *cgroup))
 
 	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
 	snprintf(cgroup, sizeof(cgroup), "%s/gmem-test", root);
+	gmem_write_file(path, "+hugetlb");
 	if (!gmem_write_file(path, "+memory") && !mkdir(cgroup, 0700)) {
 		skip = join_cgroup(cgroup, fn);
 		snprintf(path, sizeof(path), "%s/cgroup.procs", root);
