@@ -95,7 +95,7 @@ static const char *why_not(const struct gmem_vma *vma)
 	if (gmem_file_of_vma(vma))
 		return "partly outside the guest_memfd it starts in";
 	if (vma->flags & GMEM_VMA_HUGETLB)
-		return "memory of hugetlbfs";
+		return "a file of hugetlbfs that others may share";
 	if (!vma->ino)
 		return "memory of the heap or a stack";
 	if (!(vma->flags & GMEM_VMA_SHARED))
@@ -118,11 +118,10 @@ static const char *take(int vm_fd, uintptr_t start, uintptr_t end,
 	} else if (vma->flags & GMEM_VMA_DEVICE) {
 		why = "memory of a device";
 		backing->device = true;
-	} else if (vma->flags & GMEM_VMA_HUGETLB) {
-		why = why_not(vma);
-	} else if (gmem_vma_anonymous(vma)) {
+	} else if (gmem_vma_anonymous(vma) || gmem_vma_hugetlb(vma, false)) {
 		why = gmem_take_anon(vm_fd, &maps, start, end);
-	} else if (gmem_vma_memfd(vma) && !gmem_file_of_vma(vma)) {
+	} else if ((gmem_vma_memfd(vma) || gmem_vma_hugetlb(vma, true)) &&
+		   !gmem_file_of_vma(vma)) {
 		why = gmem_take_memfd(vm_fd, &maps, vma);
 	} else {
 		why = why_not(vma);

@@ -27,6 +27,7 @@ u64 gmem_copied;
 struct copy {
 	char *to;
 	int to_fd;
+	bool sparse;
 };
 
 static bool is_zero(const char *page)
@@ -134,10 +135,8 @@ static int copy_extent(const struct copy *copy, int from_fd, u64 offset,
 	if (gmem_page_size > sizeof(page))
 		return -EINVAL;
 	end = (end + gmem_page_size - 1) & ~(u64)(gmem_page_size - 1);
-	ret = allocate(copy, offset, end - offset);
-	if (ret)
-		return ret;
-	for (; offset < end; offset += gmem_page_size) {
+	ret = copy->sparse ? 0 : allocate(copy, offset, end - offset);
+	for (; !ret && offset < end; offset += gmem_page_size) {
 		ssize_t len = pread(from_fd, page, gmem_page_size,
 				    (off_t)offset);
 
@@ -145,15 +144,25 @@ static int copy_extent(const struct copy *copy, int from_fd, u64 offset,
 			return -errno;
 		/* The file may end inside its last page. */
 		memset(page + len, 0, gmem_page_size - (size_t)len);
-		copy_page(copy, offset, page);
+		if (copy->sparse)
+			ret = copy_shared_page(copy, offset, page);
+		else
+			copy_page(copy, offset, page);
 	}
-	return 0;
+	return ret;
 }
 
-/* A memfd: SEEK_DATA finds its data, whether in memory or swapped out. */
-int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd)
+/*
+ * A memfd: SEEK_DATA finds its data, whether in memory or swapped out.  With sparse it
+ * does not, and zeroes are taken for holes.
+ */
+int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd, bool sparse)
 {
-	const struct copy copy = { .to = to, .to_fd = to_fd };
+	const struct copy copy = {
+		.to = to,
+		.to_fd = to_fd,
+		.sparse = sparse,
+	};
 	u64 mask = gmem_page_size - 1;
 	off_t at = lseek(from_fd, 0, SEEK_CUR);
 	off_t data, hole = 0;

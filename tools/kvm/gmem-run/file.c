@@ -3,7 +3,9 @@
  * The guest_memfds created by gmem-run.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,7 +34,8 @@ u64 gmem_file_flags(void)
 	return flags;
 }
 
-int gmem_file_create(int vm_fd, u64 size)
+/* huge is the page size of the hugetlb pool whose memory it is to have, or 0. */
+int gmem_file_create(int vm_fd, u64 size, unsigned long huge)
 {
 	struct kvm_create_guest_memfd create = {
 		.size = size,
@@ -40,6 +43,10 @@ int gmem_file_create(int vm_fd, u64 size)
 	};
 	int fd, high;
 
+	if (huge)
+		create.flags |= GUEST_MEMFD_FLAG_HUGETLB |
+				(u64)__builtin_ctzl(huge)
+					<< GUEST_MEMFD_HUGE_SHIFT;
 	fd = gmem_sys_ioctl(vm_fd, KVM_CREATE_GUEST_MEMFD, &create);
 	if (fd < 0)
 		return fd;
@@ -50,6 +57,15 @@ int gmem_file_create(int vm_fd, u64 size)
 	}
 	close(fd);
 	return high;
+}
+
+const char *gmem_file_why_not(int err, unsigned long huge)
+{
+	if (huge && err == ENOMEM)
+		return "memory of hugetlbfs, whose pool is too small for a second copy";
+	if (huge && err == EINVAL)
+		return "memory of hugetlbfs that a guest_memfd cannot have";
+	return strerrordesc_np(err);
 }
 
 /* The pointer is valid until a file is added or removed. */

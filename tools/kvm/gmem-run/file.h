@@ -34,7 +34,8 @@ struct gmem_file {
 	unsigned int seals;
 };
 
-int gmem_file_create(int vm_fd, u64 size);
+int gmem_file_create(int vm_fd, u64 size, unsigned long huge);
+const char *gmem_file_why_not(int err, unsigned long huge);
 struct gmem_file *gmem_file_add(int fd, int vm_fd, bool owned);
 struct gmem_file *gmem_file_at(size_t i);
 void gmem_file_forget(struct gmem_file *file);

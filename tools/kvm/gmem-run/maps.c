@@ -56,6 +56,13 @@ static int read_text(const char *path, struct gmem_vec *text)
 	return (int)len;
 }
 
+/* In KiB.  Only of memory of hugetlbfs; other huge pages come and go. */
+static void parse_page_size(struct gmem_vma *vma, const char *line)
+{
+	sscanf(line, "KernelPageSize: %lu", &vma->page_size);
+	vma->page_size *= 1024;
+}
+
 static void parse_flags(struct gmem_vma *vma, const char *line)
 {
 	size_t i;
@@ -116,6 +123,9 @@ static int parse_text(struct gmem_maps *maps)
 			ret = parse_vma(&maps->vmas, line);
 		else if (maps->vmas.nr && !strncmp(line, "VmFlags:", 8))
 			parse_flags(gmem_maps_at(maps, maps->vmas.nr - 1), line);
+		else if (maps->vmas.nr && !strncmp(line, "KernelPageSize:", 15))
+			parse_page_size(gmem_maps_at(maps, maps->vmas.nr - 1),
+					line);
 		line = next;
 	}
 	return ret;
@@ -178,4 +188,17 @@ bool gmem_vma_memfd(const struct gmem_vma *vma)
 	return vma->ino && (vma->flags & GMEM_VMA_SHARED) &&
 	       (!strncmp(vma->name, "/memfd:", 7) ||
 		!strcmp(vma->name, "/dev/zero (deleted)"));
+}
+
+/*
+ * Memory of hugetlbfs that only this process has: a memfd, or a file without a name.
+ * Of a private mapping nobody else has anything anyway.
+ */
+bool gmem_vma_hugetlb(const struct gmem_vma *vma, bool shared)
+{
+	const char *end = strrchr(vma->name, '(');
+
+	return vma->flags & GMEM_VMA_HUGETLB && end &&
+	       !strcmp(end, "(deleted)") &&
+	       !(vma->flags & GMEM_VMA_SHARED) == !shared;
 }

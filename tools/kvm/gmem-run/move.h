@@ -18,7 +18,7 @@ void gmem_pause_end(void);
 extern u64 gmem_copied;	/* total, in bytes */
 
 int gmem_copy_pages(uintptr_t start, uintptr_t end, char *to, int to_fd);
-int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd);
+int gmem_copy_file(int from_fd, u64 size, char *to, int to_fd, bool sparse);
 
 /* remap.c: map a file over a VMA and keep the properties of the VMA */
 int gmem_remap_policy(const struct gmem_vma *vma, char *to);

@@ -30,6 +30,7 @@ struct gmem_vma {
 	uintptr_t end;
 	int prot;
 	unsigned int flags;
+	unsigned long page_size;
 	u64 offset;
 	dev_t dev;
 	ino_t ino;
@@ -48,6 +49,7 @@ struct gmem_vma *gmem_maps_find(const struct gmem_maps *maps, uintptr_t addr);
 bool gmem_vma_same_file(const struct gmem_vma *a, const struct gmem_vma *b);
 bool gmem_vma_anonymous(const struct gmem_vma *vma);
 bool gmem_vma_memfd(const struct gmem_vma *vma);
+bool gmem_vma_hugetlb(const struct gmem_vma *vma, bool shared);
 
 /* fds.c: this process's file descriptors */
 int gmem_fds_find(dev_t dev, ino_t ino, struct gmem_vec *fds);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Take over private anonymous memory.
+ * Take over private anonymous memory, or private memory of hugetlbfs.
  *
  * A block is what the VMM mapped with one mmap(), limited to the part around
  * the slot that is readable and writable and has no gaps. If the mmap() was not
@@ -30,14 +30,14 @@ struct block {
 
 static bool usable(const struct gmem_vma *vma)
 {
-	return gmem_vma_anonymous(vma) &&
+	return (gmem_vma_anonymous(vma) || gmem_vma_hugetlb(vma, false)) &&
 	       vma->prot == (PROT_READ | PROT_WRITE) &&
-	       !(vma->flags & (GMEM_VMA_HUGETLB | GMEM_VMA_DEVICE));
+	       !(vma->flags & GMEM_VMA_DEVICE);
 }
 
 static bool follows(const struct gmem_vma *next, const struct gmem_vma *vma)
 {
-	return next->start == vma->end;
+	return next->start == vma->end && next->page_size == vma->page_size;
 }
 
 /* Clip the extents at both ends to what is usable around the slot. */
@@ -185,13 +185,17 @@ const char *gmem_take_anon(int vm_fd, const struct gmem_maps *maps,
 {
 	struct block block = { .maps = maps };
 	const char *why = block_find(&block, start, end);
+	const struct gmem_vma *vma;
+	unsigned long huge;
 	int fd;
 
 	if (why)
 		return why;
-	fd = gmem_file_create(vm_fd, block.end - block.start);
+	vma = gmem_maps_at(maps, block.first);
+	huge = vma->flags & GMEM_VMA_HUGETLB ? vma->page_size : 0;
+	fd = gmem_file_create(vm_fd, block.end - block.start, huge);
 	if (fd < 0)
-		return strerrordesc_np(-fd);
+		return gmem_file_why_not(-fd, huge);
 	why = block_take(&block, vm_fd, fd);
 	if (why)
 		close(fd);

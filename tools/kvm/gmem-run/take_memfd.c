@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Take over a memfd, or shared anonymous memory: the whole file, with all its
- * mappings and descriptors in this process. Other processes that already have
+ * Take over a memfd, or shared anonymous memory, or a file of hugetlbfs that has no
+ * name: the whole file, with all its mappings and descriptors in this process. Other processes that already have
  * the file keep the old one, which cannot be detected here; a VMM passes memory
  * on after it has registered it.
  *
@@ -33,7 +33,9 @@ struct memfd {
 	const struct gmem_vma *vma;
 	struct gmem_vec fds;
 	u64 size;
+	unsigned long huge;
 	unsigned int seals;
+	bool empty;
 	int fd;
 };
 
@@ -74,10 +76,14 @@ static const char *memfd_check(struct memfd *memfd)
 
 	if (fstat(memfd->fd, &st) || fstatfs(memfd->fd, &fs))
 		return strerrordesc_np(errno);
-	if (fs.f_type != TMPFS_MAGIC)
-		return "not ordinary memory (huge pages of hugetlbfs?)";
+	if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC)
+		return "not ordinary memory";
 	if (!st.st_size)
 		return "its memfd has no size";
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		memfd->huge = (unsigned long)fs.f_bsize;
+	/* There is no SEEK_DATA in hugetlbfs. */
+	memfd->empty = !st.st_blocks;
 	seals = gmem_sys_fcntl(memfd->fd, F_GET_SEALS, 0);
 	if (seals > 0)
 		memfd->seals = (unsigned int)seals;
@@ -180,7 +186,9 @@ static int memfd_move(const struct memfd *memfd, int fd)
 	if (!ret)
 		ret = memfd_pause(memfd);
 	if (!ret) {
-		ret = gmem_copy_file(memfd->fd, memfd->size, to, fd);
+		if (!memfd->empty)
+			ret = gmem_copy_file(memfd->fd, memfd->size, to, fd,
+					     memfd->huge);
 		if (!ret)
 			ret = memfd_remap(memfd, fd);
 		if (!ret)
@@ -201,9 +209,9 @@ static const char *memfd_take(struct memfd *memfd, int vm_fd)
 	struct gmem_file *file;
 	int fd, ret;
 
-	fd = gmem_file_create(vm_fd, memfd->size);
+	fd = gmem_file_create(vm_fd, memfd->size, memfd->huge);
 	if (fd < 0)
-		return strerrordesc_np(-fd);
+		return gmem_file_why_not(-fd, memfd->huge);
 	file = gmem_file_add(fd, vm_fd, false);
 	ret = file ? memfd_move(memfd, fd) : -ENOMEM;
 	if (ret) {

@@ -54,6 +54,14 @@ struct kvm_create_guest_memfd {
 #define GUEST_MEMFD_FLAG_NO_DIRECT_MAP	_BITULL(2)
 #endif
 
+#ifndef GUEST_MEMFD_FLAG_HUGETLB
+#define GUEST_MEMFD_FLAG_HUGETLB	_BITULL(4)
+#endif
+
+#ifndef GUEST_MEMFD_HUGE_SHIFT
+#define GUEST_MEMFD_HUGE_SHIFT		58
+#endif
+
 #ifndef KVM_CAP_USER_MEMORY2
 #define KVM_CAP_USER_MEMORY2		231
 #endif
