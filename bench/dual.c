@@ -137,6 +137,8 @@ void bench_private_2m(void)
 		cannot(first_rows, "-2m", NO_BLOCKS);
 		cannot(private_rows, "-2m-ndm", NO_BLOCKS);
 		cannot(prefault_rows, "-2m-ndm", NO_BLOCKS);
+		cannot(private_rows, "-hugetlb", NO_HUGETLB);
+		cannot(prefault_rows, "-hugetlb", NO_HUGETLB);
 		return;
 	}
 	create_vm(&vm, SW_PROTECTED_VM);
@@ -147,6 +149,13 @@ void bench_private_2m(void)
 		cannot(private_rows, "-2m-ndm", NO_NDM);
 		cannot(prefault_rows, "-2m-ndm", NO_NDM);
 	}
+	if (use_pool(&vm, true)) {
+		private_memory(&vm, "-hugetlb", FLAG_HUGETLB);
+	} else {
+		cannot(private_rows, "-hugetlb", NO_HUGETLB);
+		cannot(prefault_rows, "-hugetlb", NO_HUGETLB);
+	}
+	use_pool(&vm, false);
 	destroy_vm(&vm);
 	use_blocks(false);
 }

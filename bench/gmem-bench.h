@@ -54,6 +54,8 @@ struct attributes2 {
 
 #define FLAG_SHARED		3ul	/* MMAP | INIT_SHARED */
 #define FLAG_NO_DIRECT_MAP	4ul
+#define FLAG_IN_POOL		16ul
+#define FLAG_HUGETLB		(FLAG_IN_POOL | 21ull << 58)
 #define ORDINARY_VM		0
 #define SW_PROTECTED_VM		1
 
@@ -117,6 +119,7 @@ void *anon(__u64 size);
 bool has_protected(void);
 int create_bare_vm(unsigned long type);
 bool use_blocks(bool use);
+bool use_pool(struct vm *vm, bool use);
 void create_vm(struct vm *vm, unsigned long type);
 void destroy_vm(struct vm *vm);
 __u64 guest_touch(struct vm *vm, __u64 gpa, __u64 pages);
@@ -144,5 +147,6 @@ void bench_inplace_2m(void);
 #define NO_PROTECTED	"no software-protected VMs"
 #define NO_NDM		"no NO_DIRECT_MAP"
 #define NO_BLOCKS	"no blocks of 2 MiB"
+#define NO_HUGETLB	"no memory of hugetlb pools"
 
 #endif /* GMEM_BENCH_H */

@@ -6,6 +6,7 @@
 #include <err.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -138,6 +139,26 @@ bool use_blocks(bool use)
 	if (write(fd, val, strlen(val)) < 0)
 		err(1, "gmem_huge");
 	close(fd);
+	return true;
+}
+
+/* Whether files of TEST_SIZE can have memory of the pool, which they leave empty. */
+bool use_pool(struct vm *vm, bool use)
+{
+	int fd = open("/proc/sys/vm/nr_hugepages", O_WRONLY);
+	char val[32];
+	int gmem;
+
+	if (fd < 0)
+		return false;
+	snprintf(val, sizeof(val), "%lu", use ? TEST_SIZE / BLOCK : 0);
+	if (write(fd, val, strlen(val)) < 0)
+		err(1, "nr_hugepages");
+	close(fd);
+	if (!use || !(capability(vm->fd, CAP_GUEST_MEMFD_FLAGS) & FLAG_IN_POOL))
+		return false;
+	gmem = create_gmem(vm, TEST_SIZE, FLAG_HUGETLB);
+	close(gmem);
 	return true;
 }
 

@@ -91,6 +91,11 @@ void bench_shared_2m(void)
 		shared_memory(&vm, "-2m-ndm", FLAG_NO_DIRECT_MAP);
 	else
 		cannot(shared_rows, "-2m-ndm", NO_NDM);
+	if (use_pool(&vm, true))
+		shared_memory(&vm, "-hugetlb", FLAG_HUGETLB);
+	else
+		cannot(shared_rows, "-hugetlb", NO_HUGETLB);
+	use_pool(&vm, false);
 	use_blocks(false);
 	destroy_vm(&vm);
 }

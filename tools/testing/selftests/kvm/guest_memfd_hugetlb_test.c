@@ -638,7 +638,7 @@ static const char *start_giant(bool protected, uint64_t flags)
 		return "the machine has no contiguous 1 GiB";
 
 	size = GIANT;
-	vm = gmem_create_vm(protected, 1, gmem_guest_code, &vcpu);
+	vm = gmem_create_large_vm(protected, 1, GIANT, gmem_guest_code, &vcpu);
 	gmem_guest_map(vm, 4 * GIANT, size);
 	gmem_guest_start(vcpu);
 	fd = new_memory(flags | HUGETLB_1G);

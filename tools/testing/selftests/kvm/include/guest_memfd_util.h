@@ -130,6 +130,10 @@ struct kvm_vm *gmem_create_vm(bool protected, int nr_vcpus, void *guest_code,
 			      struct kvm_vcpu **vcpus);
 struct kvm_vm *gmem_create_protected_barebones(void);
 
+/* The same; the page tables can map @extra bytes more. */
+struct kvm_vm *gmem_create_large_vm(bool protected, int nr_vcpus, size_t extra,
+				    void *guest_code, struct kvm_vcpu **vcpus);
+
 /*
  * @call must return -1 (or MAP_FAILED) and set errno to @err.  Here and below
  * errno is cleared for TEST_ASSERT(), which turns EACCES into a skip.

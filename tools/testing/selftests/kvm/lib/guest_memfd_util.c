@@ -144,16 +144,23 @@ void gmem_require_protected_vms(void)
 	__TEST_REQUIRE(gmem_have_protected_vms(), "%s", gmem_no_protected_vms);
 }
 
-struct kvm_vm *gmem_create_vm(bool protected, int nr_vcpus, void *guest_code,
-			      struct kvm_vcpu **vcpus)
+struct kvm_vm *gmem_create_large_vm(bool protected, int nr_vcpus, size_t extra,
+				    void *guest_code, struct kvm_vcpu **vcpus)
 {
 	struct kvm_vm *vm;
 
 	vm_type = protected ? gmem_protected_vm_type() : 0;
-	vm = vm_create_with_vcpus(nr_vcpus, guest_code, vcpus);
+	vm = __vm_create_with_vcpus(VM_MODE_DEFAULT, nr_vcpus, extra / MIN_PAGE_SIZE,
+				    guest_code, vcpus);
 	vm_type = 0;
 	ucall_init(vm, NULL);
 	return vm;
+}
+
+struct kvm_vm *gmem_create_vm(bool protected, int nr_vcpus, void *guest_code,
+			      struct kvm_vcpu **vcpus)
+{
+	return gmem_create_large_vm(protected, nr_vcpus, 0, guest_code, vcpus);
 }
 
 struct kvm_vm *gmem_create_protected_barebones(void)
