@@ -16,6 +16,7 @@
 #include <linux/hugetlb_cgroup.h>
 #include <linux/hugetlb_lease.h>
 #include <linux/mm.h>
+#include <linux/page-isolation.h>
 #include <linux/page_ref.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
@@ -197,6 +198,18 @@ static bool hugetlb_lease_break(struct hstate *h, struct page *page)
 	return true;
 }
 
+/* The memory is about to go offline, or to become a page of 1 GiB. */
+static bool hugetlb_lease_isolated(struct hstate *h, struct page *page)
+{
+	unsigned long i;
+
+	for (i = 0; i < pages_per_huge_page(h); i += pageblock_nr_pages)
+		if (is_migrate_isolate_page(nth_page(page, i)))
+			return true;
+
+	return false;
+}
+
 struct page *hugetlb_lease_take(struct hugetlb_lease *lease, int nid,
 				nodemask_t *nodes)
 {
@@ -205,7 +218,8 @@ struct page *hugetlb_lease_take(struct hugetlb_lease *lease, int nid,
 
 	/* There may be some whose struct pages the pool did not save. */
 	while ((page = hugetlb_lease_dequeue(lease, nid, nodes))) {
-		if (hugetlb_vmemmap_restore(lease->h, page)) {
+		if (hugetlb_lease_isolated(lease->h, page) ||
+		    hugetlb_vmemmap_restore(lease->h, page)) {
 			list_add(&page->lru, &unusable);
 			continue;
 		}
@@ -214,7 +228,10 @@ struct page *hugetlb_lease_take(struct hugetlb_lease *lease, int nid,
 
 		/* It is never used again, as in __update_and_free_page(). */
 		hugetlb_lease_lose(lease, page);
-		hugetlb_lease_extend(lease);
+		if (hugetlb_lease_extend(lease)) {
+			page = NULL;
+			break;
+		}
 	}
 
 	list_for_each_entry_safe(bad, next, &unusable, lru) {

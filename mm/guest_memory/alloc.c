@@ -397,7 +397,8 @@ static bool guest_memory_copy_huge_atomic(struct folio *folio,
 
 /*
  * guest_memory_write_huge() for memory that is bound to the block, so that only one can
- * fill it at a time.  -EAGAIN: @from has to be faulted in again.
+ * fill it at a time.  0: others have filled it; -EAGAIN: @from has to be faulted in
+ * again; -EHWPOISON; -ENOMEM.
  */
 static ssize_t guest_memory_write_bound(struct inode *inode, pgoff_t start,
 					struct iov_iter *from,
@@ -408,20 +409,25 @@ static ssize_t guest_memory_write_bound(struct inode *inode, pgoff_t start,
 	ssize_t r = 0;
 
 	guest_memory_lock_block(inode, start);
-	folio = guest_memory_want_huge(inode, start) ?
-		guest_memory_alloc_huge(inode, start, gfp) : NULL;
-	if (folio && guest_memory_folio_has_poison(folio)) {
-		/* Page by page. */
+	if (!guest_memory_want_huge(inode, start))
+		goto out;
+
+	r = -ENOMEM;
+	folio = guest_memory_alloc_huge(inode, start, gfp);
+	if (!folio)
+		goto out;
+
+	r = -EHWPOISON;
+	if (!guest_memory_folio_has_poison(folio))
+		r = guest_memory_copy_huge_atomic(folio, from, bounce) ?
+		    SZ_2M : -EAGAIN;
+	if (r < 0) {
 		guest_memory_discard_folio(inode, folio);
-	} else if (folio && !guest_memory_copy_huge_atomic(folio, from, bounce)) {
-		guest_memory_discard_folio(inode, folio);
-		r = -EAGAIN;
-	} else if (folio) {
-		if (guest_memory_insert_huge(inode, folio, start, gfp))
-			r = SZ_2M;
-		else
-			iov_iter_revert(from, SZ_2M);
+	} else if (!guest_memory_insert_huge(inode, folio, start, gfp)) {
+		iov_iter_revert(from, SZ_2M);
+		r = 0;
 	}
+out:
 	guest_memory_unlock_block(inode, start);
 
 	return r;
@@ -435,12 +441,17 @@ static ssize_t guest_memory_write_only_huge(struct inode *inode, pgoff_t start,
 	ssize_t r;
 
 	do {
+		r = -EFAULT;
 		if (fault_in_iov_iter_readable(from, SZ_2M))
-			return 0;
+			break;
 		r = guest_memory_write_bound(inode, start, from, bounce);
 	} while (r == -EAGAIN && ++tries < GUEST_MEMORY_COPY_TRIES);
 
-	return r == -EAGAIN ? 0 : r;
+	/* Shared memory can be written by pages. */
+	if (r < 0 && !guest_memory_is_private(inode, start))
+		return 0;
+
+	return r == -EAGAIN ? -EFAULT : r;
 }
 
 /*

@@ -159,8 +159,11 @@ void guest_memory_release(struct inode *inode, struct guest_memory_user *user)
 	up_write(&gi->bindings_lock);
 
 	/* Host mappings pin a file: with the last user they are gone too. */
-	if (gi->closed)
+	if (gi->closed) {
 		guest_memory_remove_all(inode);
+		/* What is in use is no user's any more. */
+		guest_memory_account(inode, -(long)inode->i_mapping->nrpages, 0);
+	}
 
 	/* Folio locks, which removal takes, are outside the bindings_lock. */
 	down_write(&gi->bindings_lock);

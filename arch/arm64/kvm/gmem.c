@@ -58,11 +58,18 @@ unsigned long kvm_arch_vm_types(void)
 static gfn_t kvm_gmem_nr_pages(struct kvm *kvm,
 			       const struct kvm_gmem_fault *fault)
 {
+	unsigned int order;
+
 	if (!guest_memory_has_blocks() || fault->perm_page ||
 	    kvm_slot_dirty_track_enabled(fault->slot))
 		return 1;
 
-	return 1ul << kvm_gmem_max_order(kvm, fault->slot, fault->gfn);
+	order = kvm_gmem_max_order(kvm, fault->slot, fault->gfn);
+	/* Tables of a small IPA space have no entries of 1 GiB. */
+	if (kvm->arch.mmu.pgt->start_level > 1)
+		order = min_t(unsigned int, order, PMD_SHIFT - PAGE_SHIFT);
+
+	return 1ul << order;
 }
 
 /*

@@ -646,9 +646,11 @@ static int guest_memory_going_offline(struct notifier_block *nb,
 
 	guest_memory_trim_all();
 
-	return guest_memory_has_chunks(range->start_pfn,
-				       range->start_pfn + range->nr_pages - 1) ?
-	       NOTIFY_BAD : NOTIFY_OK;
+	if (guest_memory_has_chunks(range->start_pfn,
+				    range->start_pfn + range->nr_pages - 1))
+		return notifier_from_errno(-EBUSY);
+
+	return NOTIFY_OK;
 }
 
 static unsigned long guest_memory_count_idle(struct shrinker *shrinker,

@@ -22,10 +22,13 @@
  * struct guest_memory_pool_page - a page of the hugetlb pool
  * @page:	the first of its pages; NULL if it was not needed yet
  * @nr_whole:	how many of its blocks guests may map as one page
+ * @lost:	there was one that was lost, and nothing is reserved instead; guarded by
+ *		the lock of the pool
  */
 struct guest_memory_pool_page {
 	struct page *page;
 	atomic_t nr_whole;
+	bool lost;
 };
 
 /**
@@ -36,6 +39,7 @@ struct guest_memory_pool_page {
  * @nr:		number of such pages, constant
  * @lock:	guards the taking of pages
  * @nr_taken:	how many have been taken; written under @lock
+ * @hidden:	pages that are taken from now on have to be hidden; guarded by @lock
  * @dead:	the last user has left: no block leaves the pool any more.  Read under
  *		the mutex of a block
  * @ended:	all pages have been returned, and the lease is over
@@ -54,6 +58,7 @@ struct guest_memory_pool {
 	unsigned long nr;
 	struct mutex lock;		/* of pages and nr_taken */
 	unsigned long nr_taken;
+	bool hidden;
 	bool dead;
 	bool ended;
 	unsigned long *used;

@@ -113,6 +113,41 @@ static struct page *guest_memory_pool_lease(struct inode *inode,
 }
 #endif
 
+static bool guest_memory_pool_hide_page(struct guest_memory_pool *pool,
+					struct page *page)
+{
+	if (guest_memory_hide_pages(page, BIT(pool->order)))
+		return false;
+
+	guest_memory_flush_hidden(page, page + BIT(pool->order) - 1);
+	return true;
+}
+
+/* A new page @i of the pool, ready for the file. */
+static struct page *guest_memory_pool_prepare(struct inode *inode,
+					      unsigned long i)
+{
+	struct guest_memory_pool *pool = guest_memory_pool(inode);
+	struct guest_memory_pool_page *slot = &pool->pages[i];
+	struct page *page;
+
+	lockdep_assert_held(&pool->lock);
+
+	/* What is reserved belongs to other pages of the file. */
+	if (slot->lost && hugetlb_lease_extend(&pool->lease))
+		return NULL;
+
+	slot->lost = false;
+	page = guest_memory_pool_lease(inode, i);
+	if (page && pool->hidden && !guest_memory_pool_hide_page(pool, page)) {
+		hugetlb_lease_return(&pool->lease, page);
+		slot->lost = true;
+		page = NULL;
+	}
+
+	return page;
+}
+
 /* Take page @i out of the pool, unless it has been taken. */
 static struct page *guest_memory_pool_take(struct inode *inode, unsigned long i)
 {
@@ -122,7 +157,7 @@ static struct page *guest_memory_pool_take(struct inode *inode, unsigned long i)
 	mutex_lock(&pool->lock);
 	page = pool->pages[i].page;
 	if (!page) {
-		page = guest_memory_pool_lease(inode, i);
+		page = guest_memory_pool_prepare(inode, i);
 		if (page) {
 			WRITE_ONCE(pool->pages[i].page, page);
 			pool->nr_taken++;
@@ -207,7 +242,6 @@ static struct page *guest_memory_pool_replace(struct inode *inode, pgoff_t start
 					      struct page *page)
 {
 	struct guest_memory_pool *pool = guest_memory_pool(inode);
-	bool hidden = !guest_memory_source(inode)->has_address;
 	unsigned long i = start >> pool->order;
 
 	if (pool->order > GUEST_MEMORY_BLOCK_ORDER)
@@ -219,21 +253,13 @@ static struct page *guest_memory_pool_replace(struct inode *inode, pgoff_t start
 
 	mutex_lock(&pool->lock);
 	WRITE_ONCE(pool->pages[i].page, NULL);
+	pool->pages[i].lost = true;
 	pool->nr_taken--;
 	mutex_unlock(&pool->lock);
 	hugetlb_lease_lose(&pool->lease, page);
-	hugetlb_lease_extend(&pool->lease);
 	guest_memory_pool_free_good(inode, page, GUEST_MEMORY_BLOCK_PAGES);
 
-	page = guest_memory_pool_take(inode, i);
-	if (page && hidden) {
-		if (guest_memory_hide_pages(page, GUEST_MEMORY_BLOCK_PAGES))
-			return NULL;
-		guest_memory_flush_hidden(page,
-					  page + GUEST_MEMORY_BLOCK_PAGES - 1);
-	}
-
-	return page;
+	return guest_memory_pool_take(inode, i);
 }
 
 /* The pages of the empty block at @start as a folio, zeroed. */
@@ -304,7 +330,9 @@ void guest_memory_pool_clean(struct inode *inode, pgoff_t start, pgoff_t end)
 		page = guest_memory_pool_find(inode, start);
 		if (page && !xa_load(&inode->i_mapping->i_pages, start)) {
 			guest_memory_pool_zero_used(inode, i, page);
-			if (test_bit(i, pool->used))
+			/* A page with an error was not zeroed, and may be mended. */
+			if (test_bit(i, pool->used) &&
+			    !guest_memory_has_poison(page, GUEST_MEMORY_BLOCK_PAGES))
 				set_bit(i, pool->clean);
 		}
 		guest_memory_unlock_block(inode, start);
@@ -487,8 +515,10 @@ int guest_memory_pool_get(struct inode *inode)
 	if (!guest_memory_source(inode)->has_address ||
 	    hugetlb_pool_saves_memory(h))
 		r = guest_memory_pool_take_all(inode);
-	if (!r && !guest_memory_source(inode)->has_address)
+	if (!r && !guest_memory_source(inode)->has_address) {
 		r = guest_memory_pool_hide(inode);
+		pool->hidden = true;
+	}
 	if (r)
 		guest_memory_pool_put(inode);
 
@@ -539,15 +569,18 @@ static int guest_memory_pool_offline(struct notifier_block *nb,
 
 	mutex_lock(&guest_memory_pools_lock);
 	list_for_each_entry(pool, &guest_memory_pools, node) {
+		/* One that is being taken is found, too, or finds the range isolated. */
+		mutex_lock(&pool->lock);
 		found = guest_memory_pool_has_pages(pool, range->start_pfn,
 						    range->start_pfn +
 						    range->nr_pages);
+		mutex_unlock(&pool->lock);
 		if (found)
 			break;
 	}
 	mutex_unlock(&guest_memory_pools_lock);
 
-	return found ? NOTIFY_BAD : NOTIFY_OK;
+	return notifier_from_errno(found ? -EBUSY : 0);
 }
 
 static int __init guest_memory_pool_init(void)

@@ -266,6 +266,9 @@ static const char *test_write_call(void)
 	ASSERT_ERRNO(pwrite(fd, data, BLOCK, page_size), EINVAL);
 	ASSERT_EQ(pwrite(fd, data, 2 * BLOCK + page_size, BLOCK), (ssize_t)(2 * BLOCK));
 	ASSERT_ERRNO(pwrite(fd, data, BLOCK, BLOCK), EPERM);
+	ASSERT_OK(mprotect(data + 3 * BLOCK + page_size, page_size, PROT_NONE));
+	ASSERT_ERRNO(pwrite(fd, data + 3 * BLOCK, BLOCK, 0), EFAULT);
+	ASSERT_OK(mprotect(data + 3 * BLOCK + page_size, page_size, PROT_READ));
 	assert_guest_sees(vcpu, GPA + BLOCK, 2 * BLOCK, 7);
 	assert_mapped(2);
 
@@ -631,10 +634,25 @@ static const char *test_kill(void)
 	return NULL;
 }
 
+/* What must be moved out of the way may be in use for a moment. */
+static bool have_giant(void)
+{
+	int tries;
+
+	for (tries = 0; tries < 10; tries++) {
+		if (gmem_set_pool(30, 1) == 1)
+			return true;
+		gmem_write_file("/proc/sys/vm/drop_caches", "3");
+		gmem_write_file("/proc/sys/vm/compact_memory", "1");
+		usleep(100000);
+	}
+	return false;
+}
+
 /* The slot of a file of 1 GiB. */
 static const char *start_giant(bool protected, uint64_t flags)
 {
-	if (gmem_set_pool(30, 1) != 1)
+	if (!have_giant())
 		return "the machine has no contiguous 1 GiB";
 
 	size = GIANT;
