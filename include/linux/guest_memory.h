@@ -328,6 +328,31 @@ long guest_memory_fallocate(struct file *file, int mode, loff_t offset,
 int guest_memory_mmap(struct file *file, struct vm_area_struct *vma);
 
 /**
+ * guest_memory_vma_hidden() - test whether a mapping shows hidden guest memory
+ * @vma:	any mapping
+ *
+ * Context: mmap_lock held.
+ * Return: true if so: nobody gets references through the page tables.
+ */
+bool guest_memory_vma_hidden(const struct vm_area_struct *vma);
+
+/**
+ * guest_memory_vma_pfn() - get the page that a mapping shows at an address
+ * @vma:	a mapping for which guest_memory_vma_hidden() is true
+ * @addr:	an address in it
+ * @pfn:	receives the page frame number
+ *
+ * The caller uses MMU notifiers to learn that the mapping does not show the page any
+ * more.
+ *
+ * Context: process, may sleep, mmap_lock held; takes the invalidate_lock shared.
+ * Return: 0 with a reference to the page; -ENOENT when it is not there or private;
+ * -EHWPOISON when it has a memory error.
+ */
+int guest_memory_vma_pfn(struct vm_area_struct *vma, unsigned long addr,
+			 unsigned long *pfn);
+
+/**
  * guest_memory_show_fdinfo() - show the fields of fdinfo about the memory
  * @m:		the fdinfo file
  * @inode:	a guest memory inode

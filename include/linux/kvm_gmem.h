@@ -215,24 +215,8 @@ static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn)
 	return pfn_valid(pfn) && guest_memory_page_hidden(pfn_to_page(pfn));
 }
 
-/*
- * Get a reference to a page that was hidden just now, found in a host page table.  A
- * folio of several pages has one count.  While somebody has a reference it is not
- * split, so that whoever drops the reference finds the same folio.
- */
-static inline bool kvm_gmem_try_get_hidden(kvm_pfn_t pfn)
-{
-	struct page *page = pfn_to_page(pfn), *head = compound_head(page);
-
-	if (!get_page_unless_zero(head))
-		return false;
-
-	if (likely(compound_head(page) == head))
-		return true;
-
-	put_page(head);
-	return false;
-}
+int kvm_gmem_hva_to_pfn(struct vm_area_struct *vma, unsigned long addr,
+			bool write_fault, bool *writable, kvm_pfn_t *pfn);
 
 /* Private memory excludes a second address space (bits 16-31; x86: SMM). */
 static inline bool kvm_gmem_slot_allowed(struct kvm *kvm, u32 slot)
@@ -349,7 +333,10 @@ static inline bool kvm_gmem_owns_gfn(const struct kvm_memory_slot *slot,
 static inline bool kvm_gmem_may_own_slot(const struct kvm_memory_slot *slot)
 { return false; }
 static inline bool kvm_gmem_page_hidden(kvm_pfn_t pfn) { return false; }
-static inline bool kvm_gmem_try_get_hidden(kvm_pfn_t pfn) { return false; }
+static inline int kvm_gmem_hva_to_pfn(struct vm_area_struct *vma,
+				      unsigned long addr, bool write_fault,
+				      bool *writable, kvm_pfn_t *pfn)
+{ return -ENOENT; }
 static inline bool kvm_gmem_slot_allowed(struct kvm *kvm, u32 slot)
 { return true; }
 static inline int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot,

@@ -10,7 +10,8 @@
  *   map neighbours without that check.
  * - Some sources have their pages mapped by pfn only (VM_PFNMAP): GUP is refused,
  *   so that mappings are no way to a reference.  Without a reverse mapping, all
- *   faults hold the invalidate_lock until they are done.
+ *   faults hold the invalidate_lock until they are done.  A folio of 2 MiB is mapped
+ *   as one page if it can be, and loses that mapping before it is split.
  * - A folio of 2 MiB is mapped as one page, or by page table entries that are
  *   references to all of it, only if no page of it is private or can be made so
  *   without everybody's losing all of it.  Otherwise it is split before one of its
@@ -27,10 +28,54 @@
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pfn_t.h>
+#include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 
 #include "../internal.h"
 #include "internal.h"
+
+/* Whether the host may map blocks by their pfn as one page. */
+#define GUEST_MEMORY_PFN_BLOCKS	\
+	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && \
+	 IS_ENABLED(CONFIG_ARCH_HAS_PTE_DEVMAP))
+
+/*
+ * True if one entry can map the locked @folio: it is the block around the address, all
+ * of which is shared and without memory errors, and inside the VMA.
+ */
+static bool guest_memory_fits_pmd(struct vm_fault *vmf, struct folio *folio)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long start = vmf->address & PMD_MASK;
+	bool private;
+
+	return GUEST_MEMORY_PFN_BLOCKS && folio_test_large(folio) &&
+	       !(vma->vm_flags & VM_NOHUGEPAGE) &&
+	       start >= vma->vm_start && start + PMD_SIZE <= vma->vm_end &&
+	       folio->index == linear_page_index(vma, start) &&
+	       guest_memory_uniform(folio->mapping->host, vmf->pgoff, &private) &&
+	       !private && !guest_memory_folio_has_poison(folio);
+}
+
+/*
+ * Map all of @folio, which is locked and fits.  As memory of a device without a
+ * struct dev_pagemap: so GUP finds nothing to take a reference to.  Under the folio lock
+ * nobody else has a table in this place for the pages of the folio.
+ */
+static vm_fault_t guest_memory_insert_pmd(struct vm_fault *vmf,
+					  struct folio *folio)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	pfn_t pfn = pfn_to_pfn_t(folio_pfn(folio));
+
+	pfn.val |= PFN_DEV | PFN_MAP;
+
+	return vmf_insert_pfn_pmd(vmf, pfn, false);
+#else
+	return VM_FAULT_SIGBUS;
+#endif
+}
 
 /*
  * Map a page of @folio by its pfn.  Memory failure marks the page before it takes
@@ -41,9 +86,15 @@ static vm_fault_t guest_memory_insert_pfn(struct vm_fault *vmf,
 {
 	struct page *page = folio_file_page(folio, vmf->pgoff);
 	vm_fault_t r = VM_FAULT_HWPOISON;
+	pmd_t pmd;
 
 	folio_lock(folio);
-	if (!PageHWPoison(page))
+	pmd = READ_ONCE(*vmf->pmd);
+	if (pmd_devmap(pmd))
+		r = VM_FAULT_NOPAGE;
+	else if (pmd_none(pmd) && guest_memory_fits_pmd(vmf, folio))
+		r = guest_memory_insert_pmd(vmf, folio);
+	else if (!PageHWPoison(page))
 		r = vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
 	folio_unlock(folio);
 	folio_put(folio);
@@ -324,6 +375,30 @@ static const struct vm_operations_struct guest_memory_vm_ops = {
 	.get_policy	= guest_memory_get_policy,
 #endif
 };
+
+int guest_memory_vma_pfn(struct vm_area_struct *vma, unsigned long addr,
+			 unsigned long *pfn)
+{
+	struct inode *inode = file_inode(vma->vm_file);
+	struct address_space *mapping = inode->i_mapping;
+	pgoff_t index = linear_page_index(vma, addr);
+	int r = -ENOENT;
+
+	filemap_invalidate_lock_shared(mapping);
+	if (index < guest_memory_nr_pages(inode) &&
+	    !guest_memory_is_private(inode, index))
+		r = guest_memory_find_pfn(inode, index, pfn);
+	filemap_invalidate_unlock_shared(mapping);
+
+	return r;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_vma_pfn, GUEST_MEMORY);
+
+bool guest_memory_vma_hidden(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops == &guest_memory_vm_ops && vma->vm_flags & VM_PFNMAP;
+}
+EXPORT_SYMBOL_NS_GPL(guest_memory_vma_hidden, GUEST_MEMORY);
 
 int guest_memory_mmap(struct file *file, struct vm_area_struct *vma)
 {

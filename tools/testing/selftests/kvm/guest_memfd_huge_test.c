@@ -18,6 +18,7 @@
 #include <linux/kernel-page-flags.h>
 #include <linux/sizes.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "guest_memfd_hidden.h"
@@ -522,7 +523,7 @@ static size_t pmd_mapped(const void *addr)
 	return found;
 }
 
-/* Hidden memory is mapped by single pages. */
+/* smaps does not look into mappings of hidden memory. */
 static size_t host_maps(size_t len)
 {
 	return gmem_all_hidden() ? 0 : len;
@@ -531,6 +532,25 @@ static size_t host_maps(size_t len)
 static void assert_host_mapped(size_t len)
 {
 	ASSERT_EQ(pmd_mapped(mem), host_maps(len));
+}
+
+/* How many faults it takes the host to read every page of a block. */
+static long host_faults(const uint8_t *addr)
+{
+	struct rusage before, after;
+	size_t off;
+
+	ASSERT_OK(getrusage(RUSAGE_SELF, &before));
+	for (off = 0; off < BLOCK; off += page_size)
+		READ_ONCE(addr[off]);
+	ASSERT_OK(getrusage(RUSAGE_SELF, &after));
+	return after.ru_minflt - before.ru_minflt;
+}
+
+static void check_child(void *arg)
+{
+	assert_host_sees(mem, size, 2);
+	gmem_fill(mem, size, 3);
 }
 
 /* A slot whose memory host and guest share; the host's mapping is aligned. */
@@ -597,6 +617,49 @@ static const char *test_shared_punch(void)
 	ASSERT_OK(madvise(mem, BLOCK, MADV_REMOVE));
 	TEST_ASSERT(gmem_is_zero(mem, BLOCK), "Not zero");
 	assert_host_mapped(size - BLOCK);
+	return stop();
+}
+
+/* However it is mapped, nobody gets a reference to a page of hidden memory. */
+static const char *test_hidden_references(void)
+{
+	struct iovec iov, to;
+	int pipes[2];
+	uint8_t buf[64];
+
+	if (!gmem_all_hidden())
+		return "not for memory in the direct map";
+
+	start_shared(false);
+	gmem_fill(mem, size, 1);
+	iov.iov_base = mem + TOUCHED;
+	iov.iov_len = sizeof(buf);
+	to.iov_base = buf;
+	to.iov_len = sizeof(buf);
+	ASSERT_OK(pipe(pipes));
+	ASSERT_ERRNO(vmsplice(pipes[1], &iov, 1, 0), EFAULT);
+	ASSERT_ERRNO(process_vm_readv(getpid(), &to, 1, &iov, 1, 0), EFAULT);
+	close(pipes[0]);
+	close(pipes[1]);
+
+	/* Blocks are mapped as one page, and all changes of a mapping work. */
+	gmem_zap(fd, 0, mem, size);
+	TEST_ASSERT(host_faults(mem) < 5, "Single pages");
+	ASSERT_EQ(host_faults(mem), 0l);
+	ASSERT_OK(madvise(mem + BLOCK, BLOCK, MADV_NOHUGEPAGE));
+	TEST_ASSERT(host_faults(mem + BLOCK) >= (long)(BLOCK / page_size), "A huge page");
+	ASSERT_OK(mprotect(mem + TOUCHED, page_size, PROT_READ));
+	ASSERT_OK(mprotect(mem, size, PROT_READ));
+	ASSERT_OK(mprotect(mem, size, PROT_READ | PROT_WRITE));
+	gmem_fill(mem, size, 2);
+	assert_guest_sees(vcpu, GPA, size, 2);
+	gmem_in_child(check_child, NULL);
+	assert_host_sees(mem, size, 3);
+	ASSERT_OK(munmap(mem + BLOCK, page_size));
+	assert_guest_sees(vcpu, GPA, size, 3);
+	ASSERT_OK(mmap(mem + BLOCK, page_size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_FIXED, fd, BLOCK));
+	assert_host_sees(mem, size, 3);
 	return stop();
 }
 
@@ -836,6 +899,7 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_no_huge_page),
 	GMEM_TEST_PAGES(test_shared_punch),
 	GMEM_TEST_PAGES(test_punch_pinned),
+	GMEM_TEST(test_hidden_references),
 	GMEM_TEST(test_dirty_log),
 	GMEM_TEST(test_code),
 	GMEM_TEST_PROTECTED(test_protected_host),
