@@ -59,8 +59,10 @@ static int read_text(const char *path, struct gmem_vec *text)
 /* In KiB.  Only of memory of hugetlbfs; other huge pages come and go. */
 static void parse_page_size(struct gmem_vma *vma, const char *line)
 {
-	sscanf(line, "KernelPageSize: %lu", &vma->page_size);
-	vma->page_size *= 1024;
+	unsigned long kib;
+
+	if (sscanf(line, "KernelPageSize: %lu", &kib) == 1)
+		vma->page_size = kib * 1024;
 }
 
 static void parse_flags(struct gmem_vma *vma, const char *line)

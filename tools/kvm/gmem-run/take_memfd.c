@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Take over a memfd, or shared anonymous memory, or a file of hugetlbfs that has no
- * name: the whole file, with all its mappings and descriptors in this process. Other processes that already have
- * the file keep the old one, which cannot be detected here; a VMM passes memory
- * on after it has registered it.
+ * name: the whole file, with all its mappings and descriptors in this process. Other
+ * processes that already have the file keep the old one, which cannot be detected
+ * here; a VMM passes memory on after it has registered it.
  *
  * The descriptors keep their numbers, so later mappings, fallocate() and fd
  * passing use the new file.

@@ -6,7 +6,6 @@
  * everything back whatever was done with the file, and pages of 1 GiB.
  *
  * Machine: -n -m 6G
- * Parameters: kvm.tdp_mmu=0
  * Parameters: kvm_amd.npt=0
  * Environment: GMEM_FLAGS=no-direct-map
  */
