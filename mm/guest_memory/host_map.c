@@ -35,10 +35,12 @@
 #include "../internal.h"
 #include "internal.h"
 
-/* Whether the host may map blocks by their pfn as one page. */
+/*
+ * Whether the host may map blocks by their pfn as one page.  Not on arm64, where
+ * follow_pte() takes such an entry for a bug.
+ */
 #define GUEST_MEMORY_PFN_BLOCKS	\
-	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && \
-	 IS_ENABLED(CONFIG_ARCH_HAS_PTE_DEVMAP))
+	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && IS_ENABLED(CONFIG_X86_64))
 
 /*
  * True if one entry can map the locked @folio: it is the block around the address, all
@@ -71,7 +73,8 @@ static vm_fault_t guest_memory_insert_pmd(struct vm_fault *vmf,
 
 	pfn.val |= PFN_DEV | PFN_MAP;
 
-	return vmf_insert_pfn_pmd(vmf, pfn, false);
+	/* The VMA may not be writable by default, with soft-dirty tracking. */
+	return vmf_insert_pfn_pmd(vmf, pfn, vmf->flags & FAULT_FLAG_WRITE);
 #else
 	return VM_FAULT_SIGBUS;
 #endif

@@ -132,10 +132,11 @@ int kvm_gmem_cmpxchg(const struct kvm_memory_slot *slot, gpa_t gpa, void *old,
 /*
  * hva_to_pfn_remapped() for the mapping of a hidden file, which an ordinary slot may
  * show.  The page is looked up in the file: the page tables may have it in a larger page
- * that does not look like memory.  Called with the mmap_lock; may sleep.
+ * that does not look like memory.  But they must have it, or mprotect() would not call
+ * the MMU notifiers.  Called with the mmap_lock; may sleep.
  *
- * Returns 0 with a reference to the page, or an error page in @pfn; -ENOENT for other
- * mappings; -EAGAIN if the caller should start over; another errno.
+ * Returns 0 with a reference to the page, or KVM_PFN_ERR_RO_FAULT in @pfn; -ENOENT for
+ * other mappings; -EAGAIN if the caller should start over; another errno.
  */
 int kvm_gmem_hva_to_pfn(struct vm_area_struct *vma, unsigned long addr,
 			bool write_fault, bool *writable, kvm_pfn_t *pfn)
@@ -152,21 +153,15 @@ int kvm_gmem_hva_to_pfn(struct vm_area_struct *vma, unsigned long addr,
 		return 0;
 	}
 
-	r = guest_memory_vma_pfn(vma, addr, &__pfn);
-	if (r == -ENOENT) {
-		r = fixup_user_fault(current->mm, addr,
-				     write_fault ? FAULT_FLAG_WRITE : 0,
-				     &unlocked);
-		if (unlocked)
-			return -EAGAIN;
-		if (!r)
-			r = guest_memory_vma_pfn(vma, addr, &__pfn);
-		/* It went away again. */
-		if (r == -ENOENT)
-			r = -EAGAIN;
-	}
+	r = fixup_user_fault(current->mm, addr,
+			     write_fault ? FAULT_FLAG_WRITE : 0, &unlocked);
+	if (unlocked)
+		return -EAGAIN;
+	if (!r)
+		r = guest_memory_vma_pfn(vma, addr, &__pfn);
 	if (r)
-		return r;
+		/* It went away again. */
+		return r == -ENOENT ? -EAGAIN : r;
 
 	if (writable)
 		*writable = can_write;

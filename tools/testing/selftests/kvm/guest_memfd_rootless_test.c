@@ -75,7 +75,7 @@ static const char *test_create(void)
 		ASSERT_EQ(gmem_fdinfo(fd, "gmem-flags"), flags);
 		close(fd);
 	}
-	ASSERT_ERRNO(__vm_create_guest_memfd(vm, size, valid + 1), EINVAL);
+	ASSERT_ERRNO(__vm_create_guest_memfd(vm, size, 2 * GUEST_MEMFD_FLAG_HUGETLB), EINVAL);
 	kvm_vm_free(vm);
 	return NULL;
 }
