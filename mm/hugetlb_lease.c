@@ -210,33 +210,33 @@ static bool hugetlb_lease_isolated(struct hstate *h, struct page *page)
 	return false;
 }
 
+static bool hugetlb_lease_prepare(struct hstate *h, struct page *page)
+{
+	return !hugetlb_vmemmap_restore(h, page) && hugetlb_lease_break(h, page);
+}
+
 struct page *hugetlb_lease_take(struct hugetlb_lease *lease, int nid,
 				nodemask_t *nodes)
 {
-	struct page *page, *bad, *next;
-	LIST_HEAD(unusable);
+	struct page *page, *other, *next;
+	struct hstate *h = lease->h;
+	LIST_HEAD(others);
 
 	/* There may be some whose struct pages the pool did not save. */
 	while ((page = hugetlb_lease_dequeue(lease, nid, nodes))) {
-		if (hugetlb_lease_isolated(lease->h, page) ||
-		    hugetlb_vmemmap_restore(lease->h, page)) {
-			list_add(&page->lru, &unusable);
-			continue;
-		}
-		if (hugetlb_lease_break(lease->h, page))
+		if (!hugetlb_lease_isolated(h, page) &&
+		    hugetlb_lease_prepare(h, page))
 			break;
-
-		/* It is never used again, as in __update_and_free_page(). */
-		hugetlb_lease_lose(lease, page);
-		if (hugetlb_lease_extend(lease)) {
-			page = NULL;
-			break;
-		}
+		list_add(&page->lru, &others);
 	}
 
-	list_for_each_entry_safe(bad, next, &unusable, lru) {
-		list_del_init(&bad->lru);
-		hugetlb_lease_putback(lease, bad);
+	/* Rather memory that was to go offline than none: it has been promised. */
+	list_for_each_entry_safe(other, next, &others, lru) {
+		list_del_init(&other->lru);
+		if (!page && hugetlb_lease_prepare(h, other))
+			page = other;
+		else
+			hugetlb_lease_putback(lease, other);
 	}
 
 	return page;

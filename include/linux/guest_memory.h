@@ -474,9 +474,10 @@ int guest_memory_convert(struct inode *inode, pgoff_t start, pgoff_t end,
  * Populates pages that are shared or not there yet, at any alignment.
  *
  * Context: process, may sleep; must not hold mmap_lock.
- * Return: bytes written, or -EINVAL when the inode is not GUEST_MEMORY_WRITE or
- * the position is not inside the file; -EPERM at a private page that is there;
- * -EFAULT; -ENOMEM; -EINTR.
+ * Return: bytes written, or -EINVAL when the inode is not GUEST_MEMORY_WRITE, the
+ * position is not inside the file, or a private block of GUEST_MEMORY_HUGETLB would not
+ * be written as a whole; -EPERM at a private page that is there; -EHWPOISON; -EFAULT;
+ * -ENOMEM; -EINTR.
  */
 ssize_t guest_memory_write_iter(struct kiocb *iocb, struct iov_iter *from);
 

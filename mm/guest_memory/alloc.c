@@ -340,52 +340,26 @@ bool __guest_memory_add_huge(struct inode *inode, pgoff_t index,
 
 /*
  * Copy to all of @folio, or to none of it as far as @from is concerned.  By way of
- * @bounce if the pages have no address.
+ * @bounce if the pages have no address.  With @atomic, @from is not faulted in: it may
+ * be a mapping of this file, whose faults take the mutex that the caller holds.
  */
 static bool guest_memory_copy_huge(struct folio *folio, struct iov_iter *from,
-				   struct page *bounce)
+				   struct page *bounce, bool atomic)
 {
 	size_t copied = 0, n;
-	struct page *page;
+	struct page *page, *to;
 	unsigned long i;
 
 	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++) {
 		page = folio_page(folio, i);
-		n = copy_page_from_iter(bounce ?: page, 0, PAGE_SIZE, from);
+		to = bounce ?: page;
+		n = atomic ? copy_page_from_iter_atomic(to, 0, PAGE_SIZE, from) :
+			     copy_page_from_iter(to, 0, PAGE_SIZE, from);
 		copied += n;
 		if (bounce && n == PAGE_SIZE)
 			guest_memory_write_page(page, 0, page_address(bounce),
 						PAGE_SIZE);
 		if (n < PAGE_SIZE || fatal_signal_pending(current)) {
-			iov_iter_revert(from, copied);
-			return false;
-		}
-		cond_resched();
-	}
-
-	return true;
-}
-
-/*
- * The same, under the mutex of the block: the source may be a mapping of this file,
- * whose faults take it.  @from was faulted in.
- */
-static bool guest_memory_copy_huge_atomic(struct folio *folio,
-					  struct iov_iter *from,
-					  struct page *bounce)
-{
-	size_t copied = 0, n;
-	struct page *page;
-	unsigned long i;
-
-	for (i = 0; i < GUEST_MEMORY_BLOCK_PAGES; i++) {
-		page = folio_page(folio, i);
-		n = copy_page_from_iter_atomic(bounce ?: page, 0, PAGE_SIZE, from);
-		copied += n;
-		if (bounce && n == PAGE_SIZE)
-			guest_memory_write_page(page, 0, page_address(bounce),
-						PAGE_SIZE);
-		if (n < PAGE_SIZE) {
 			iov_iter_revert(from, copied);
 			return false;
 		}
@@ -419,7 +393,7 @@ static ssize_t guest_memory_write_bound(struct inode *inode, pgoff_t start,
 
 	r = -EHWPOISON;
 	if (!guest_memory_folio_has_poison(folio))
-		r = guest_memory_copy_huge_atomic(folio, from, bounce) ?
+		r = guest_memory_copy_huge(folio, from, bounce, true) ?
 		    SZ_2M : -EAGAIN;
 	if (r < 0) {
 		guest_memory_discard_folio(inode, folio);
@@ -482,7 +456,7 @@ ssize_t guest_memory_write_huge(struct inode *inode, loff_t pos,
 	if (!folio)
 		return 0;
 
-	if (!guest_memory_copy_huge(folio, from, bounce)) {
+	if (!guest_memory_copy_huge(folio, from, bounce, false)) {
 		guest_memory_discard_folio(inode, folio);
 		return 0;
 	}

@@ -11,6 +11,8 @@
  *	kvm->slots_lock			memslots, the set of private gfns
  *	  mmap_lock			the mapping that a host fault is in
  *	    guest_memory_block_locks	one block that is being filled
+ *	      pool->lock		taking pages of a hugetlb pool; not with
+ *					the invalidate_lock
  *	      mapping->invalidate_lock	the content of the file, see below
  *	        folio lock		one folio, against removal
  *	          i_mmap_rwsem		the host mappings of the file

@@ -103,12 +103,10 @@ void guest_memory_promote(struct inode *inode, pgoff_t start, pgoff_t end)
 		return;
 
 	/* All of 1 GiB may be mapped as one because of one block. */
-	if (guest_memory_pool_order(inode) == GUEST_MEMORY_GIANT_ORDER &&
-	    guest_memory_max_order(inode, start) == GUEST_MEMORY_GIANT_ORDER)
-		start = round_down(start, BIT(GUEST_MEMORY_GIANT_ORDER));
-	if (guest_memory_pool_order(inode) == GUEST_MEMORY_GIANT_ORDER &&
-	    guest_memory_max_order(inode, end - 1) == GUEST_MEMORY_GIANT_ORDER)
-		end = round_up(end, BIT(GUEST_MEMORY_GIANT_ORDER));
+	if (guest_memory_pool_order(inode) == GUEST_MEMORY_GIANT_ORDER) {
+		start = round_down(start, BIT(guest_memory_max_order(inode, start)));
+		end = round_up(end, BIT(guest_memory_max_order(inode, end - 1)));
+	}
 
 	start = round_down(start, GUEST_MEMORY_BLOCK_PAGES);
 	end = min(round_up(end, GUEST_MEMORY_BLOCK_PAGES),

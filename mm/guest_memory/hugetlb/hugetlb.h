@@ -39,7 +39,8 @@ struct guest_memory_pool_page {
  * @nr:		number of such pages, constant
  * @lock:	guards the taking of pages
  * @nr_taken:	how many have been taken; written under @lock
- * @hidden:	pages that are taken from now on have to be hidden; guarded by @lock
+ * @hidden:	all pages have been hidden, and others that are taken instead have to be;
+ *		constant once the file exists
  * @dead:	the last user has left: no block leaves the pool any more.  Read under
  *		the mutex of a block
  * @ended:	all pages have been returned, and the lease is over

@@ -362,8 +362,11 @@ static void guest_memory_pool_return(struct inode *inode, unsigned long i)
 		hugetlb_lease_lose(&pool->lease, page);
 		guest_memory_pool_free_good(inode, page, nr);
 	}
-	pool->pages[i].page = NULL;
+
+	mutex_lock(&pool->lock);
+	WRITE_ONCE(pool->pages[i].page, NULL);
 	pool->nr_taken--;
+	mutex_unlock(&pool->lock);
 }
 
 /*
@@ -500,6 +503,11 @@ int guest_memory_pool_get(struct inode *inode)
 	h = size_to_hstate(flags & GUEST_MEMORY_HUGETLB_1G ? SZ_1G : SZ_2M);
 	if (!h || !IS_ALIGNED(i_size_read(inode), huge_page_size(h)))
 		return -EINVAL;
+
+	/* Before anything is allocated by the size of the file. */
+	if (i_size_read(inode) >> huge_page_shift(h) >
+	    READ_ONCE(h->nr_huge_pages) + READ_ONCE(h->nr_overcommit_huge_pages))
+		return -ENOMEM;
 
 	pool = guest_memory_pool_create(inode, h);
 	if (!pool)

@@ -22,15 +22,15 @@ int guest_memory_find_hugetlb(unsigned int shift, unsigned long *flags)
 {
 	unsigned long size = shift ? 1ul << shift : huge_page_size(&default_hstate);
 
-	if (!guest_memory_has_blocks() || !hugepages_supported() ||
-	    !size_to_hstate(size))
+	if ((size != SZ_2M && size != SZ_1G) || !guest_memory_has_blocks() ||
+	    !hugepages_supported() || !size_to_hstate(size))
 		return -EINVAL;
 
 	*flags = GUEST_MEMORY_HUGETLB | GUEST_MEMORY_HUGE;
 	if (size == SZ_1G)
 		*flags |= GUEST_MEMORY_HUGETLB_1G;
 
-	return size == SZ_2M || size == SZ_1G ? 0 : -EINVAL;
+	return 0;
 }
 EXPORT_SYMBOL_NS_GPL(guest_memory_find_hugetlb, GUEST_MEMORY);
 

@@ -192,10 +192,7 @@ bool gmem_vma_memfd(const struct gmem_vma *vma)
 		!strcmp(vma->name, "/dev/zero (deleted)"));
 }
 
-/*
- * Memory of hugetlbfs that only this process has: a memfd, or a file without a name.
- * Of a private mapping nobody else has anything anyway.
- */
+/* Memory of hugetlbfs: a memfd, anonymous memory, or a file that has no name any more. */
 bool gmem_vma_hugetlb(const struct gmem_vma *vma, bool shared)
 {
 	const char *end = strrchr(vma->name, '(');

@@ -9,8 +9,10 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backing.h"
@@ -19,6 +21,7 @@
 #include "process.h"
 #include "report.h"
 #include "sys.h"
+#include "vec.h"
 
 struct block {
 	const struct gmem_maps *maps;
@@ -179,6 +182,28 @@ static const char *block_take(const struct block *block, int vm_fd, int fd)
 	return NULL;
 }
 
+/*
+ * A private mapping of hugetlbfs shows what the file has where nothing has been written,
+ * and the page tables do not tell.  So the file must be empty.
+ */
+static bool hugetlb_empty(const struct gmem_vma *vma)
+{
+	struct gmem_vec fds = GMEM_VEC(int);
+	char path[64];
+	struct stat st;
+	bool known;
+
+	known = !gmem_fds_find(vma->dev, vma->ino, &fds) && fds.nr &&
+		!fstat(*(int *)gmem_vec_at(&fds, 0), &st);
+	gmem_vec_free(&fds);
+	if (!known) {
+		snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx",
+			 vma->start, vma->end);
+		known = !stat(path, &st);
+	}
+	return known && !st.st_blocks;
+}
+
 /* The range must start in anonymous memory, and maps must have details. */
 const char *gmem_take_anon(int vm_fd, const struct gmem_maps *maps,
 			   uintptr_t start, uintptr_t end)
@@ -193,6 +218,8 @@ const char *gmem_take_anon(int vm_fd, const struct gmem_maps *maps,
 		return why;
 	vma = gmem_maps_at(maps, block.first);
 	huge = vma->flags & GMEM_VMA_HUGETLB ? vma->page_size : 0;
+	if (huge && !hugetlb_empty(vma))
+		return "a private mapping of a file";
 	fd = gmem_file_create(vm_fd, block.end - block.start, huge);
 	if (fd < 0)
 		return gmem_file_why_not(-fd, huge);

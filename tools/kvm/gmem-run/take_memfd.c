@@ -35,7 +35,6 @@ struct memfd {
 	u64 size;
 	unsigned long huge;
 	unsigned int seals;
-	bool empty;
 	int fd;
 };
 
@@ -82,8 +81,6 @@ static const char *memfd_check(struct memfd *memfd)
 		return "its memfd has no size";
 	if (fs.f_type == HUGETLBFS_MAGIC)
 		memfd->huge = (unsigned long)fs.f_bsize;
-	/* There is no SEEK_DATA in hugetlbfs. */
-	memfd->empty = !st.st_blocks;
 	seals = gmem_sys_fcntl(memfd->fd, F_GET_SEALS, 0);
 	if (seals > 0)
 		memfd->seals = (unsigned int)seals;
@@ -173,6 +170,14 @@ static void memfd_replace(const struct memfd *memfd, int fd)
 	}
 }
 
+/* There is no SEEK_DATA in hugetlbfs, but an empty file can be told.  While paused. */
+static bool memfd_empty(const struct memfd *memfd)
+{
+	struct stat st;
+
+	return memfd->huge && !fstat(memfd->fd, &st) && !st.st_blocks;
+}
+
 static int memfd_move(const struct memfd *memfd, int fd)
 {
 	char *to;
@@ -186,7 +191,7 @@ static int memfd_move(const struct memfd *memfd, int fd)
 	if (!ret)
 		ret = memfd_pause(memfd);
 	if (!ret) {
-		if (!memfd->empty)
+		if (!memfd_empty(memfd))
 			ret = gmem_copy_file(memfd->fd, memfd->size, to, fd,
 					     memfd->huge);
 		if (!ret)

@@ -14,6 +14,7 @@
 #include <linux/sizes.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -561,6 +562,90 @@ static const char *test_poison(void)
 	return NULL;
 }
 
+/* Without another page the block has none, and no other block loses one for it. */
+static const char *test_poison_exhausted(void)
+{
+	struct pool before = pool_now(21);
+	uint64_t pfn, gpa;
+
+	if (gmem_cannot_corrupt() || gmem_trace_start())
+		return "cannot inject memory errors, or not trace";
+
+	ASSERT_EQ(gmem_set_pool(21, NR_BLOCKS), (unsigned long)NR_BLOCKS);
+	start(false, GMEM_SHARED);
+	gmem_guest_write(vcpu, GPA, 1);
+	pfn = gmem_traced_pfn(GPA);
+	gmem_corrupt(pfn);
+	gmem_punch(fd, 0, BLOCK);
+	gmem_guest_order(vcpu, GMEM_GUEST_READ, GPA + page_size, 0, 0);
+	vcpu_run_expect_memory_fault(vcpu, GPA + page_size, EFAULT);
+	TEST_ASSERT(!gmem_try_read(mem, NULL), "The host can read what is not there");
+	for (gpa = BLOCK; gpa < size; gpa += BLOCK)
+		gmem_fill(mem + gpa, page_size, gpa);
+
+	ASSERT_EQ(gmem_set_pool(21, NR_BLOCKS + 1), NR_BLOCKS + 1ul);
+	ASSERT_EQ(gmem_guest_finish(vcpu), 0ul);
+	for (gpa = BLOCK; gpa < size; gpa += BLOCK)
+		assert_guest_sees(vcpu, GPA + gpa, page_size, gpa);
+	stop_vm(fd);
+	while (gmem_pool(21, "free_hugepages") != NR_BLOCKS + 1)
+		usleep(10000);
+	ASSERT_EQ(gmem_set_pool(21, before.total), before.total);
+	return NULL;
+}
+
+/* Memory of a file stays, whether or not it is in the page cache. */
+static const char *test_offline(void)
+{
+	const char *skip = gmem_trace_start();
+	struct pool before = pool_now(21);
+	char path[128];
+
+	if (skip)
+		return skip;
+
+	start(false, GMEM_SHARED);
+	gmem_guest_write(vcpu, GPA, 1);
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%ld/state",
+		 gmem_memory_block(gmem_traced_pfn(GPA)));
+	ASSERT_EQ(gmem_write_file(path, "offline"), EBUSY);
+	gmem_punch(fd, 0, BLOCK);
+	ASSERT_EQ(gmem_write_file(path, "offline"), EBUSY);
+	assert_guest_sees_zero(vcpu, GPA, BLOCK);
+	return stop(&before);
+}
+
+static void ignore(int sig)
+{
+}
+
+/* Taking all pages ends when a signal arrives, and gives them back. */
+static const char *test_signal(void)
+{
+	struct itimerval timer = { .it_interval.tv_usec = 200, .it_value.tv_usec = 200 };
+	struct itimerval none = {};
+	struct pool before = pool_now(21);
+	int tries, err = 0;
+
+	if (!gmem_all_hidden())
+		return "pages are taken later";
+
+	vm = vm_create_barebones();
+	ASSERT_OK((long)signal(SIGALRM, ignore));
+	ASSERT_OK(setitimer(ITIMER_REAL, &timer, NULL));
+	for (tries = 0; tries < 1000 && err != EINTR; tries++) {
+		fd = __create(before.free * BLOCK, HUGETLB_2M);
+		err = fd < 0 ? errno : 0;
+		if (fd >= 0)
+			close(fd);
+	}
+	ASSERT_OK(setitimer(ITIMER_REAL, &none, NULL));
+	ASSERT_EQ(err, EINTR);
+	kvm_vm_free(vm);
+	wait_for_pool(21, &before);
+	return NULL;
+}
+
 /* One file with a life of its own, which ends at @step. */
 static void live(int seed, int step)
 {
@@ -783,7 +868,10 @@ static const struct gmem_test tests[] = {
 	GMEM_TEST(test_policy),
 	GMEM_TEST_PROTECTED(test_many_files),
 	GMEM_TEST_PROTECTED(test_kill),
+	GMEM_TEST(test_offline),
+	GMEM_TEST(test_signal),
 	GMEM_TEST(test_poison),
+	GMEM_TEST(test_poison_exhausted),
 };
 
 static void init(void)
