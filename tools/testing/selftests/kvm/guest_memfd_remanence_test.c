@@ -25,7 +25,10 @@
 #define NDM		GUEST_MEMFD_FLAG_NO_DIRECT_MAP
 #define FILE_SIZE	SZ_16M
 
-/* The mark of the file that is kept; those of the freed files follow. */
+/*
+ * The mark of the file that is kept; those of the freed files follow.  As for gmem_mark(),
+ * a mark is the complement of its value.
+ */
 static uint64_t first_mark;
 
 enum { MARK_ALIVE, MARK_PUNCH, MARK_REMOVE, MARK_CLOSE, MARK_KILL, MARK_GUEST, NR_MARKS };
@@ -67,7 +70,7 @@ static void child_has_guest(void *kind)
 	start_vm_with_slot(true, GMEM_SHARED | *(uint64_t *)kind);
 	vm_make_private(vm, GPA, size);
 	for (page = 0; page < size; page += page_size)
-		gmem_guest_write(vcpu, GPA + page, first_mark + MARK_GUEST);
+		gmem_guest_write(vcpu, GPA + page, ~(first_mark + MARK_GUEST));
 	gmem_child_waits();
 }
 
@@ -276,7 +279,7 @@ static const char *test_write_hidden(void)
 		ASSERT_EQ(pwrite(fd, buf + pos, page_size, pos), (ssize_t)page_size);
 	memset(buf, 0, size);
 	assert_marks(NR_MARKS, false, false);
-	ASSERT_EQ(*(uint64_t *)(mem + size - 8), first_mark);
+	ASSERT_EQ(~*(uint64_t *)(mem + size - 8), first_mark);
 	free_memory(fd);
 	ASSERT_OK(munmap(buf, size));
 	kvm_vm_free(vm);

@@ -26,7 +26,9 @@ const char *gmem_kcore_missing(void);
 void gmem_kcore_read(uint64_t pfn, void *buf);
 
 /*
- * gmem_mark() marks pages with a value in their first, middle and last word.
+ * gmem_mark() marks pages with the complement of a value in their first, middle and last
+ * word.  So a mark is only where it was written: a copy of the value on a stack, which has
+ * a random place in its page, is not a mark.
  * gmem_kcore_count() reads all memory through the direct map and counts the
  * pages with a mark in one of these places, for each of @nr values from @first
  * on.

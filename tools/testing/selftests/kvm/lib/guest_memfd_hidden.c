@@ -84,7 +84,7 @@ void gmem_mark(void *addr, size_t len, uint64_t val)
 
 	for (page = 0; page < len; page += MIN_PAGE_SIZE)
 		for (i = 0; i < ARRAY_SIZE(mark_offsets); i++)
-			WRITE_ONCE(*(uint64_t *)(addr + page + mark_offsets[i]), val);
+			WRITE_ONCE(*(uint64_t *)(addr + page + mark_offsets[i]), ~val);
 }
 
 /* Clear each page found, or the copy in the buffer would be counted as well. */
@@ -97,7 +97,7 @@ static void count_marks(uint8_t *buf, size_t len, uint64_t first, unsigned long 
 
 	for (page = 0; page < len; page += MIN_PAGE_SIZE)
 		for (j = 0; j < ARRAY_SIZE(mark_offsets); j++) {
-			i = *(uint64_t *)(buf + page + mark_offsets[j]) - first;
+			i = ~*(uint64_t *)(buf + page + mark_offsets[j]) - first;
 			if (i >= nr)
 				continue;
 			counts[i]++;
